@@ -1,0 +1,18 @@
+"""Tests of the upstream client run on both event loops; others choose their own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+import uvloop
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    factories = {"asyncio": asyncio.new_event_loop}
+    if item.path.name.startswith("test_upstream_"):
+        factories["uvloop"] = uvloop.new_event_loop
+    return factories

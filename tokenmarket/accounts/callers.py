@@ -1,0 +1,329 @@
+"""From an API key to a ``Caller``: a dict in the usual case, SQL once per key.
+
+What a reader must know:
+
+* ``lookup`` is synchronous and costs one keyed hash. It answers only for a caller who is cached and
+  may call right now; everything else goes through ``authenticate``, which raises the right error.
+* A Caller is one object for as long as the process knows the key: ``refresh`` changes it in place,
+  because the funds and limiter states of the running requests hang on it.
+* Garbage stops at the check sum. A well-formed unknown key costs one look-up, then the negative
+  cache answers; an address that keeps failing is not looked up at all for the rest of the minute.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import ipaddress
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from tokenmarket.core import keys
+from tokenmarket.core.errors import ApiError
+from tokenmarket.core.routing import Allowed
+from tokenmarket.store import accounts as rows
+from tokenmarket.store.accounts import KeyRow, Limits, OrgRow
+from tokenmarket.store.database import Database
+
+if TYPE_CHECKING:
+    from tokenmarket.billing.wallet import Funds
+    from tokenmarket.limits import CallerLimits
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+UNKNOWN_MAX = 10_000  # entries of the negative cache
+UNKNOWN_S = 5
+ADDRESSES_MAX = 10_000
+FAILURES_PER_MINUTE = 100  # per IPv4 address or IPv6 /64
+USE_SWEEP_S = 60
+_ROWS_PER_QUERY = 500
+
+
+class Clock(Protocol):
+    """Time is handed in; both in microseconds."""
+
+    def wall_us(self) -> int: ...
+    def monotonic_us(self) -> int: ...
+
+
+class Caller:
+    """An API key that passed, with everything the request path asks about it.
+
+    ``addresses`` is None for "from anywhere". ``funds`` and ``limiter`` belong to admission; they
+    are named here so that no dict stands between a request and them. ``refused`` is why the key is
+    not valid any more.
+    """
+
+    __slots__ = (
+        "addresses",
+        "allowed",
+        "created_at_s",
+        "expires_at_s",
+        "funds",
+        "key_hint",
+        "key_id",
+        "key_limits",
+        "key_name",
+        "last_used_day",
+        "limiter",
+        "operations",
+        "org_id",
+        "org_limits",
+        "org_name",
+        "refused",
+        "used",
+    )
+
+    def __init__(self, key: KeyRow, org: OrgRow) -> None:
+        self.key_id = key.id
+        self.org_id = key.org_id
+        self.created_at_s = key.created_us // 1_000_000
+        self.key_hint = keys.hint(key.prefix, key.last4)
+        self.funds: Funds | None = None
+        self.limiter: CallerLimits | None = None
+        self.used = True
+        self.update(key, org)
+
+    def update(self, key: KeyRow, org: OrgRow) -> None:
+        """Take over what the operator may change."""
+        self.key_name = key.name
+        self.org_name = org.name
+        self.key_limits: Limits = key.limits
+        self.org_limits: Limits = org.limits
+        self.allowed = Allowed(_set(key.models), _set(key.providers), _set(key.operations))
+        self.addresses = _networks(key.addresses)
+        self.expires_at_s = key.expires_at_s
+        self.last_used_day = key.last_used_day
+        self.refused: str | None = None
+        if key.disabled_at_s is not None:
+            self.refused = "key_disabled"
+        elif org.disabled_at_s is not None:
+            self.refused = "organization_disabled"
+
+    def __repr__(self) -> str:
+        return f"Caller({self.key_id}, {self.org_id})"
+
+
+class Accounts:
+    """The callers that this process knows; ``pepper`` is ``root.derive(sealing.PEPPER)``."""
+
+    def __init__(self, database: Database, pepper: bytes, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        # copying a keyed state is cheaper than keying one per request
+        self._hash = hashlib.blake2b(key=pepper, digest_size=32)
+        self._callers: dict[bytes, Caller] = {}
+        self._unknown: dict[bytes, int] = {}
+        self._failures = _Failures()
+        self._loading = asyncio.Lock()
+        self._generation = -1
+        self._swept_us = clock.monotonic_us()
+
+    def lookup(self, token: str) -> Caller | None:
+        """The caller if everything is known and fine, else None: then ``authenticate``."""
+        caller = self._callers.get(self._digest(token))
+        if caller is None or caller.refused is not None or caller.addresses is not None:
+            return None
+        expires_at_s = caller.expires_at_s
+        if expires_at_s is not None and self._clock.wall_us() >= expires_at_s * 1_000_000:
+            return None
+        caller.used = True
+        return caller
+
+    async def authenticate(self, token: str, address: str | None) -> Caller:
+        """The caller of this key from this IP address.
+
+        ApiError AUTH_001 (missing, invalid, disabled, expired), AUTH_002 (address), QUOTA_001 (this
+        address tried too many unknown keys).
+        """
+        if not token:
+            raise _refusal("missing_key", "No API key: send the header Authorization: Bearer KEY.")
+        now_us = self._clock.monotonic_us()
+        if not keys.is_wellformed(token):
+            self._failures.add(address, now_us)
+            raise _refusal("invalid_key", "This is not an API key: it is mistyped or incomplete.")
+        digest = self._digest(token)
+        caller = self._callers.get(digest)
+        if caller is None:
+            caller = await self._load(digest, address)
+        self._check(caller, address)
+        caller.used = True
+        return caller
+
+    async def refresh(self) -> bool:
+        """Take over control-plane changes; True if there were any since the last call.
+
+        To be called every second; one small read when nothing changed.
+        """
+        async with self._database.read() as conn:
+            generation = await rows.generation(conn)
+            changed = generation != self._generation
+            if changed:
+                found = {row.id: row for row in await rows.orgs(conn)}
+                ids = [caller.key_id for caller in self._callers.values()]
+                current: dict[str, KeyRow] = {}
+                for start in range(0, len(ids), _ROWS_PER_QUERY):
+                    part = await rows.keys_by_ids(conn, ids[start : start + _ROWS_PER_QUERY])
+                    current.update((row.id, row) for row in part)
+                self._take_over(ids, current, found)
+                self._unknown.clear()
+                self._generation = generation
+        await self._sweep_use()
+        return changed
+
+    def callers(self) -> Iterable[Caller]:
+        """Everybody this process has authenticated."""
+        return self._callers.values()
+
+    def _digest(self, token: str) -> bytes:
+        state = self._hash.copy()
+        state.update(token.encode("utf-8", "surrogatepass"))
+        return state.digest()
+
+    async def _load(self, digest: bytes, address: str | None) -> Caller:
+        """One look-up at a time: a burst with one new key must end in one Caller."""
+        async with self._loading:
+            caller = self._callers.get(digest)
+            if caller is not None:
+                return caller
+            now_us = self._clock.monotonic_us()
+            if self._unknown.get(digest, 0) > now_us:
+                self._failures.add(address, now_us)
+                raise _unknown_key()
+            self._failures.check(address, now_us)
+            async with self._database.read() as conn:
+                generation = await rows.generation(conn)
+                found = await rows.key_by_digest(conn, digest.hex())
+            if generation != self._generation:
+                self._generation = -1  # a refresh may have passed this row while it was on its way
+            if found is None:
+                _bound(self._unknown, UNKNOWN_MAX)
+                self._unknown[digest] = now_us + UNKNOWN_S * 1_000_000
+                self._failures.add(address, now_us)
+                raise _unknown_key()
+            caller = self._callers[digest] = Caller(*found)
+            return caller
+
+    def _check(self, caller: Caller, address: str | None) -> None:
+        if caller.refused == "organization_disabled":
+            raise _refusal(caller.refused, "The organisation of this API key is disabled.")
+        if caller.refused is not None:
+            raise _refusal(caller.refused, "This API key is disabled.")
+        expires_at_s = caller.expires_at_s
+        if expires_at_s is not None and self._clock.wall_us() >= expires_at_s * 1_000_000:
+            raise _refusal("key_expired", "This API key has expired.")
+        if caller.addresses is not None and not _inside(address, caller.addresses):
+            raise ApiError(
+                "AUTH_002",
+                "This API key may not be used from this address.",
+                reason="address_not_allowed",
+            )
+
+    def _take_over(
+        self, ids: list[str], current: dict[str, KeyRow], found: dict[str, OrgRow]
+    ) -> None:
+        """Only callers that were asked for: one may have arrived while SQL was answering."""
+        asked = set(ids)
+        for caller in self._callers.values():
+            key = current.get(caller.key_id)
+            org = None if key is None else found.get(key.org_id)
+            if key is not None and org is not None:
+                caller.update(key, org)
+            elif caller.key_id in asked:
+                caller.refused = "key_disabled"  # the row is gone
+
+    async def _sweep_use(self) -> None:
+        """Once a minute: note the day on keys used for the first time today."""
+        now_us = self._clock.monotonic_us()
+        if now_us - self._swept_us < USE_SWEEP_S * 1_000_000:
+            return
+        self._swept_us = now_us
+        today = self._clock.wall_us() // 86_400_000_000
+        fresh = [c for c in self._callers.values() if c.used and c.last_used_day != today]
+        for caller in self._callers.values():
+            caller.used = False
+        for start in range(0, len(fresh), _ROWS_PER_QUERY):
+            part = fresh[start : start + _ROWS_PER_QUERY]
+            async with self._database.begin() as conn:
+                await rows.mark_used(conn, [caller.key_id for caller in part], today)
+            for caller in part:
+                caller.last_used_day = today
+
+
+class _Failures:
+    """Failed authentications per address in the current minute; bounded."""
+
+    __slots__ = ("_counts",)
+
+    def __init__(self) -> None:
+        self._counts: dict[str, tuple[int, int]] = {}  # address -> (minute, failures)
+
+    def add(self, address: str | None, now_us: int) -> None:
+        source = _source(address)
+        minute = now_us // 60_000_000
+        seen_minute, count = self._counts.get(source, (minute, 0))
+        if source not in self._counts:
+            _bound(self._counts, ADDRESSES_MAX)
+        self._counts[source] = (minute, count + 1 if seen_minute == minute else 1)
+
+    def check(self, address: str | None, now_us: int) -> None:
+        """ApiError QUOTA_001 when this address has used up its failures for this minute."""
+        minute = now_us // 60_000_000
+        seen_minute, count = self._counts.get(_source(address), (minute, 0))
+        if seen_minute == minute and count >= FAILURES_PER_MINUTE:
+            raise ApiError(
+                "QUOTA_001",
+                "Too many unknown API keys from this address; try again in a minute.",
+                reason="too_many_failed_authentications",
+                retry_after_s=60 - now_us // 1_000_000 % 60,
+            )
+
+
+def _source(address: str | None) -> str:
+    """IPv4 address or IPv6 /64: who has one IPv6 address has 2**64 of them."""
+    parsed = _address(address)
+    if parsed is None:
+        return ""
+    if isinstance(parsed, ipaddress.IPv6Address):
+        return format(int(parsed) >> 64, "x")
+    return str(parsed)
+
+
+def _address(text: str | None) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        parsed = ipaddress.ip_address((text or "").partition("%")[0])
+    except ValueError:
+        return None
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
+        return parsed.ipv4_mapped  # a dual-stack socket shows IPv4 callers like this
+    return parsed
+
+
+def _inside(address: str | None, networks: tuple[Network, ...]) -> bool:
+    parsed = _address(address)
+    return parsed is not None and any(parsed in network for network in networks)
+
+
+def _set(names: tuple[str, ...] | None) -> frozenset[str] | None:
+    return None if names is None else frozenset(names)
+
+
+def _networks(texts: tuple[str, ...] | None) -> tuple[Network, ...] | None:
+    return None if texts is None else tuple(ipaddress.ip_network(text) for text in texts)
+
+
+def _bound(entries: dict[_K, _V], entries_max: int) -> None:
+    """Make room for one more by dropping the oldest."""
+    if len(entries) >= entries_max:
+        del entries[next(iter(entries))]
+
+
+def _refusal(reason: str, message: str) -> ApiError:
+    return ApiError("AUTH_001", message, reason=reason)
+
+
+def _unknown_key() -> ApiError:
+    return _refusal("invalid_key", "This API key does not exist.")

@@ -1,0 +1,16 @@
+"""Groq (https://console.groq.com/docs/openai; facts as of 2026-11-23)."""
+
+from tokenmarket.adapters.kit.openai_chat import OpenAIChat
+from tokenmarket.adapters.kit.quirks import OPENAI_ONLY, Quirks
+
+CHAT = OpenAIChat(
+    Quirks(
+        max_tokens_field="max_completion_tokens",
+        # "not supported": logprobs and logit_bias give 400; service_tier has its own words
+        drop=(OPENAI_ONLY - {"service_tier"}) | {"logprobs", "top_logprobs"},
+        n_max=1,
+        drop_nulls=True,  # null members of messages are refused
+        assistant_drop=frozenset({"reasoning_content", "refusal", "annotations", "audio"}),
+        efforts=(("minimal", "low"), ("xhigh", "high"), ("max", "high")),
+    )
+)

@@ -1,0 +1,27 @@
+"""new-api and one-api aggregators (https://docs.newapi.pro; facts as of 2026-11-23)."""
+
+from msgspec.structs import replace
+
+from tokenmarket.adapters.kit.openai_chat import OpenAIChat, OpenAICompletions
+from tokenmarket.adapters.kit.openai_embeddings import OpenAIEmbeddings
+from tokenmarket.adapters.kit.quirks import Quirks
+
+_OWN = Quirks(
+    custom_tools=True,
+    drop=frozenset({"store", "moderation", "metadata"}),
+    refuse=frozenset(),  # they translate the legacy forms themselves
+    codes={
+        "insufficient_user_quota": "no_balance",  # HTTP 403
+        "get_channel_failed": "overloaded",
+        "channel:no_available_key": "overloaded",
+        "bad_response_status_code": "upstream_error",
+        "empty_response": "upstream_error",
+        "prompt_blocked": "content_policy",
+        "sensitive_words_detected": "content_policy",
+    },
+    base64=False,
+)
+
+CHAT = OpenAIChat(_OWN)
+COMPLETIONS = OpenAICompletions(replace(_OWN, path="/completions"))
+EMBEDDINGS = OpenAIEmbeddings(replace(_OWN, path="/embeddings"))

@@ -1,0 +1,25 @@
+"""OpenAI, our own dialect.
+
+https://platform.openai.com/docs/api-reference; facts as of 2026-11-23.
+"""
+
+from msgspec.structs import replace
+
+from tokenmarket.adapters.kit.openai_chat import OpenAIChat, OpenAICompletions
+from tokenmarket.adapters.kit.openai_embeddings import OpenAIEmbeddings
+from tokenmarket.adapters.kit.quirks import Quirks
+
+_OWN = Quirks(
+    max_tokens_field="max_completion_tokens",  # max_tokens is refused by o-series and gpt-5 on
+    custom_tools=True,
+    drop=frozenset(),
+    refuse=frozenset(),
+    obfuscation=True,
+    developer_role=True,
+    stop_means_tools=False,  # a forced tool_choice ends with "stop" by contract
+    token_inputs=True,
+)
+
+CHAT = OpenAIChat(_OWN)
+COMPLETIONS = OpenAICompletions(replace(_OWN, path="/completions", max_tokens_field="max_tokens"))
+EMBEDDINGS = OpenAIEmbeddings(replace(_OWN, path="/embeddings"))

@@ -1,0 +1,22 @@
+"""The built-in sandbox speaks OpenAI's wire format, in the process and over HTTP alike."""
+
+from msgspec.structs import replace
+
+from tokenmarket.adapters.kit.openai_chat import OpenAIChat, OpenAICompletions
+from tokenmarket.adapters.kit.openai_embeddings import OpenAIEmbeddings
+from tokenmarket.adapters.kit.quirks import Quirks
+
+_OWN = Quirks(
+    max_tokens_field="max_completion_tokens",
+    custom_tools=True,
+    drop=frozenset(),
+    refuse=frozenset(),
+    obfuscation=True,
+    developer_role=True,
+    stop_means_tools=False,
+    token_inputs=True,
+)
+
+CHAT = OpenAIChat(_OWN)
+COMPLETIONS = OpenAICompletions(replace(_OWN, path="/completions", max_tokens_field="max_tokens"))
+EMBEDDINGS = OpenAIEmbeddings(replace(_OWN, path="/embeddings"))

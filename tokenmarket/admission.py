@@ -1,0 +1,209 @@
+"""Room 4: limits first, then money, both or neither.
+
+The hold is the proven worst case of the dearest route that may be tried. Without ``max_tokens`` the
+output is bounded by the model, or by what the balance affords: then the number is sent upstream
+and shown to the caller (``design/billing.md`` section 4.1). Nothing refused here consumes anything.
+"""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from tokenmarket.accounts import Caller
+from tokenmarket.billing.clock import Clock
+from tokenmarket.billing.wallet import (
+    AdmissionStopped,
+    InsufficientFunds,
+    JournalFailed,
+    SpendLimitReached,
+    Wallet,
+)
+from tokenmarket.core.catalog import Route
+from tokenmarket.core.errors import ApiError
+from tokenmarket.core.money import usd_from_nano
+from tokenmarket.core.pricing import ceiling
+from tokenmarket.core.requests import Request
+from tokenmarket.core.routing import route_bound
+from tokenmarket.exchange import Exchange
+from tokenmarket.limits import CallerLimits, Limits
+
+OUTPUT_TOKENS_DEFAULT_MAX = 8_192  # for a model whose own maximum is unknown; then sent upstream
+OUTPUT_TOKENS_FLOOR = 256  # less than this is no useful answer: refuse instead of clamping
+OUTPUT_TOKENS_ESTIMATE = 1_024  # what tokens/min expects of an answer before it is known
+BYTES_PER_TOKEN_ESTIMATE = 4
+
+
+class Admission:
+    """Takes the caller's limits and money for one request, or raises and takes nothing."""
+
+    def __init__(self, limits: Limits, wallet: Wallet, clock: Clock) -> None:
+        self._limits = limits
+        self._wallet = wallet
+        self._clock = clock
+
+    def limits_of(self, caller: Caller) -> CallerLimits:
+        """The caller's limiter pair, remembered on the caller."""
+        if caller.limiter is None:
+            key, org = caller.key_limits, caller.org_limits
+            scope = self._limits.scope
+            caller.limiter = CallerLimits(
+                scope("key", caller.key_id, key.rpm, key.tpm, key.concurrency),
+                scope("organization", caller.org_id, org.rpm, org.tpm, org.concurrency),
+            )
+        return caller.limiter
+
+    async def admit(self, exchange: Exchange, caller: Caller) -> None:
+        """Sets ``ticket`` and ``hold`` of the exchange.
+
+        ApiError: QUOTA_001, BILLING_001/002/003, PLATFORM_001.
+        """
+        request = exchange.request
+        plan = exchange.plan
+        assert request is not None and plan is not None
+        funds = caller.funds
+        if funds is None:
+            funds = caller.funds = await self._wallet.funds(caller.org_id, caller.key_id)
+        estimate = request.bound.input_tokens // BYTES_PER_TOKEN_ESTIMATE + min(
+            (request.max_output_tokens or OUTPUT_TOKENS_ESTIMATE) * request.n,
+            OUTPUT_TOKENS_ESTIMATE * request.n,
+        )
+        ticket = self.limits_of(caller).take(estimate, self._clock.monotonic_us())
+        try:
+            refilled = False
+            while True:
+                amount_nano = self._amount(request, plan.routes, caller)
+                try:
+                    hold = self._wallet.try_hold(
+                        funds,
+                        exchange.request_id,
+                        amount_nano,
+                        model=plan.routes[0].model.id,
+                        price_version=plan.routes[0].prices.version,
+                        provider=plan.routes[0].provider.name,
+                    )
+                    break
+                except InsufficientFunds as short:
+                    if refilled or not await self._wallet.refill(
+                        funds, amount_nano, plan.routes[0].model.id
+                    ):
+                        self._refuse(short, request, plan.routes)
+                    refilled = True
+        except SpendLimitReached as limit:
+            ticket.cancel()
+            raise _spend_limit(limit) from None
+        except (AdmissionStopped, JournalFailed) as stopped:
+            ticket.cancel()
+            raise ApiError("PLATFORM_001", f"Not admitting: {stopped}.", retry_after_s=1) from None
+        except BaseException:
+            ticket.cancel()
+            raise
+        exchange.ticket = ticket
+        exchange.hold = exchange.hold_open = hold
+        exchange.bound = route_bound(
+            plan.routes[0], request, self._output_tokens(plan.routes[0], request)
+        )
+
+    # --- the amount -------------------------------------------------------------------------------
+
+    def _output_tokens(self, route: Route, request: Request) -> int:
+        """Per choice: what was set, else what the model can do at most."""
+        return (
+            request.output_limit
+            or request.max_output_tokens
+            or route.model.max_output_tokens
+            or OUTPUT_TOKENS_DEFAULT_MAX
+        )
+
+    def _amount(self, request: Request, routes: tuple[Route, ...], caller: Caller) -> int:
+        """The hold in nano-USD; sets ``request.output_limit`` where we decide the number."""
+        request.output_limit = request.max_output_tokens
+        needed = max(
+            ceiling(
+                route.prices,
+                route_bound(route, request, self._output_tokens(route, request)),
+                request.attributes,
+            )
+            for route in routes
+        )
+        if request.max_output_tokens is not None or request.operation == "embeddings":
+            return needed
+        if any(not route.model.max_output_tokens for route in routes):
+            request.output_limit = OUTPUT_TOKENS_DEFAULT_MAX
+        affordable = self._wallet.affordable_nano(caller.funds, routes[0].model.id)
+        if needed <= affordable:
+            return needed
+        tokens = affordable_output_tokens(request, routes, affordable)
+        if tokens < OUTPUT_TOKENS_FLOOR:
+            return needed  # too little: try_hold refuses, and says how much is missing
+        request.output_limit = tokens
+        return max(
+            ceiling(route.prices, route_bound(route, request, tokens), request.attributes)
+            for route in routes
+        )
+
+    # --- refusals ---------------------------------------------------------------------------------
+
+    def _refuse(
+        self, short: InsufficientFunds, request: Request, routes: tuple[Route, ...]
+    ) -> NoReturn:
+        tokens = max(affordable_output_tokens(request, routes, short.available_nano), 0)
+        details: dict[str, object] = {
+            "available": usd_from_nano(short.available_nano),
+            "held": usd_from_nano(short.held_nano),
+            "needed": usd_from_nano(short.needed_nano),
+            "affordable_max_tokens": tokens,
+        }
+        amounts = (
+            f"{usd_from_nano(short.needed_nano)} USD needed, "
+            f"{usd_from_nano(short.available_nano)} available"
+        )
+        if short.in_flight:
+            raise ApiError(
+                "BILLING_002",
+                f"The balance is held by running requests: {amounts}, "
+                f"{usd_from_nano(short.held_nano)} held.",
+                reason="in_flight_holds",
+                retry_after_s=1,
+                details=details,
+            )
+        raise ApiError(
+            "BILLING_001",
+            f"The balance is too low: {amounts}; max_tokens of {tokens} is affordable.",
+            details=details,
+        )
+
+
+def affordable_output_tokens(
+    request: Request, routes: tuple[Route, ...], available_nano: int
+) -> int:
+    """How many output tokens per choice the money buys at the dearest route, after the input."""
+    if request.operation == "embeddings":
+        return 0
+    million = 1_000_000
+    fewest = million * 1_000
+    for route in routes:
+        nothing = ceiling(route.prices, route_bound(route, request, 0), request.attributes)
+        per_million = (
+            ceiling(route.prices, route_bound(route, request, million), request.attributes) - nothing
+        )
+        if per_million > 0:
+            fewest = min(fewest, (available_nano - nothing - 1) * million // (per_million + 1))
+        elif available_nano < nothing:
+            return 0
+    return fewest
+
+
+def _spend_limit(limit: SpendLimitReached) -> ApiError:
+    return ApiError(
+        "BILLING_003",
+        f"The spend limit of this {limit.owner} ({limit.period}) is reached: "
+        f"{usd_from_nano(limit.used_nano)} of {usd_from_nano(limit.limit_nano)} USD used or held.",
+        reason=f"{limit.period}_limit",
+        details={
+            "scope": limit.owner,
+            "period": limit.period,
+            "limit": usd_from_nano(limit.limit_nano),
+            "used": usd_from_nano(limit.used_nano),
+            "resets_at": limit.resets_at_s,
+        },
+    )

@@ -1,0 +1,361 @@
+"""The composition root: makes the parts, wires them, runs them, takes them down in order.
+
+Start: database, journal adoption, catalog, credentials, socket; then the first request is served.
+Stop (SIGTERM, SIGINT): no new connections, running requests finish within ``drain_s``, everything is
+posted, leases go back. A second signal ends at once; the next start adopts what was left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import random
+import signal
+import sys
+from collections.abc import Callable, Iterable
+
+import uvloop
+
+from tokenmarket import __version__
+from tokenmarket.accounts import Accounts, demo
+from tokenmarket.adapters.registry import ADAPTERS
+from tokenmarket.admission import Admission
+from tokenmarket.billing.clock import SystemClock
+from tokenmarket.billing.records import StoredAnswer
+from tokenmarket.billing.wallet import AlreadyRunning, Wallet
+from tokenmarket.catalog import CatalogSource, load_shipped, needs_credential
+from tokenmarket.config import Config
+from tokenmarket.core import sealing
+from tokenmarket.core.catalog import Provider
+from tokenmarket.core.ids import RequestIds
+from tokenmarket.gateway import Gateway
+from tokenmarket.idempotency import Idempotency
+from tokenmarket.ledger.grants import grant
+from tokenmarket.limits import Limits
+from tokenmarket.sandbox.inprocess import SandboxTransport
+from tokenmarket.store import catalog_rows, credentials, money
+from tokenmarket.store.database import Database, StoreError
+from tokenmarket.telemetry import Log, Telemetry
+from tokenmarket.upstream.client import UpstreamClient
+from tokenmarket.upstream.credentials import Secret
+from tokenmarket.upstream.health import Health as RouteHealth
+from tokenmarket.upstream.outbound import Outbound
+from tokenmarket.web.address import client_address
+from tokenmarket.web.api import Api
+from tokenmarket.web.front import Front, FrontLimits
+from tokenmarket.web.health import Health
+from tokenmarket.web.reads import Reads
+
+# Defaults for owners without limits of their own: far above one process, so that the rate-limit
+# headers always carry real numbers.
+RPM_DEFAULT = 1_000_000
+TPM_DEFAULT = 10_000_000_000
+REFRESH_S = 1.0
+LOG_FLUSH_S = 0.1
+
+
+class Server:
+    """All parts of one running process. ``open`` builds them, ``close`` takes them down."""
+
+    def __init__(self, config: Config, log: Log, clock: SystemClock) -> None:
+        self.config = config
+        self.clock = clock
+        self.log = log
+        self.telemetry = Telemetry(log, clock)
+        self.catalog = CatalogSource(load_shipped())
+        self.database: Database
+        self.wallet: Wallet
+        self.accounts: Accounts
+        self.api: Api
+        self.front: Front
+        self.outbound: Outbound
+        self._client: UpstreamClient
+        self._tasks: list[asyncio.Task[None]] = []
+        self._sockets: asyncio.Server | None = None
+
+    async def open(self) -> None:
+        """Everything but the listening socket. Raises StoreError, AlreadyRunning, OSError."""
+        config, clock = self.config, self.clock
+        self.database = await Database.open(config.database_url, workers=config.workers)
+        await self.database.create_schema()
+        for problem in await self.database.problems():
+            self.log.write("warning", "database", problem=problem)
+        self.wallet = await Wallet.open(
+            self.database,
+            config.data_dir / "journal",
+            clock=clock,
+            worker_id=os.urandom(8).hex(),
+            journal_sync=config.journal_sync,
+        )
+        self.accounts = Accounts(self.database, config.root.derive(sealing.PEPPER), clock)
+        self._client = UpstreamClient(proxies=config.proxies)
+        monotonic_s = _seconds(clock.monotonic_us)
+        self.outbound = Outbound(
+            self._client, RouteHealth(monotonic_s), monotonic_s, local=SandboxTransport()
+        )
+        await self._refresh()
+        self._wire()
+
+    def _wire(self) -> None:
+        config, clock = self.config, self.clock
+        gateway = Gateway(
+            accounts=self.accounts,
+            admission=Admission(
+                Limits(rpm_default=RPM_DEFAULT, tpm_default=TPM_DEFAULT), self.wallet, clock
+            ),
+            catalog=self.catalog,
+            wallet=self.wallet,
+            idempotency=Idempotency(self._stored_answer),
+            upstreams=self.outbound,
+            adapters=ADAPTERS,
+            telemetry=self.telemetry,
+            clock=clock,
+            draw=lambda: random.getrandbits(62),
+            docs_url=config.docs_base_url,
+        )
+        reads = Reads(
+            catalog=self.catalog,
+            wallet=self.wallet,
+            running=gateway.running,
+            route_state=self.outbound.state,
+            posted_receipt=self._posted_receipt,
+            usage_rows=self._usage_rows,
+            clock=clock,
+        )
+        health = Health(self._not_ready, self.telemetry)
+        self.api = Api(
+            gateway, reads, health, self.accounts, self.telemetry, clock, config.docs_base_url
+        )
+        self.telemetry.gauges.append(self._gauges)
+        self.front = Front(
+            self.api.handle,
+            self.api.refusal,
+            RequestIds(os.urandom).next,
+            limits=FrontLimits(
+                body_bytes_max=config.json_body_bytes_max,
+                multipart_bytes_max=config.multipart_body_bytes_max,
+            ),
+            address=client_address(config.trusted_proxies),
+        )
+
+    async def listen(self) -> int:
+        """Begin to serve; returns the port. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        self._sockets = await loop.create_server(
+            self.front.protocol, self.config.host, self.config.port, backlog=2048
+        )
+        self.front.start()
+        self._tasks = [
+            loop.create_task(self._flush_log()),
+            loop.create_task(self._refresh_forever()),
+        ]
+        return self._sockets.sockets[0].getsockname()[1]
+
+    async def close(self) -> None:
+        """Drain, settle, post, return leases."""
+        if self._sockets is not None:
+            self._sockets.close()
+            cut = await self.front.drain(self.config.drain_s)
+            self.log.write("info", "drained", cut=cut)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._client.close()
+        await self.wallet.close()
+        await self.database.close()
+
+    # --- what runs beside the requests --------------------------------------------------------------
+
+    async def _flush_log(self) -> None:
+        while True:
+            await asyncio.sleep(LOG_FLUSH_S)
+            self.log.flush()
+
+    async def _refresh_forever(self) -> None:
+        while True:
+            await asyncio.sleep(REFRESH_S)
+            try:
+                await self._refresh()
+            except Exception as error:
+                self.log.write("error", "refresh", error=repr(error)[:300])
+
+    async def _refresh(self) -> None:
+        """Take over what the command line or console changed; one small read if nothing did."""
+        if not await self.accounts.refresh():
+            return
+        async with self.database.read() as conn:
+            overlay = await catalog_rows.overlay(conn)
+            stored = await credentials.open_all(
+                conn, self.config.root.derive(sealing.KEY_ENCRYPTION)
+            )
+        self.catalog.replace(overlay)
+        for fault in self.catalog.faults:
+            self.log.write("warning", "catalog", problem=str(fault))
+        catalog = self.catalog.current
+
+        def secrets(provider: Provider) -> Iterable[tuple[str, Secret]]:
+            if provider.api_key_env is not None:
+                text = self.config.environment.provider_key(provider.api_key_env)
+                if text is not None:
+                    yield f"env:{provider.api_key_env}", Secret(text)
+            for row in stored:
+                if row.provider == provider.name and row.base_url == provider.base_url:
+                    yield row.id, Secret(row.secret)
+
+        self.outbound.update(catalog.providers, secrets)
+        self.catalog.set_credentialed(
+            frozenset(
+                name
+                for name, provider in catalog.providers.items()
+                if not needs_credential(provider) or any(True for _ in secrets(provider))
+            )
+        )
+        sheets = {
+            route.prices.version: route.prices
+            for routes in catalog.routes.values()
+            for route in routes
+        }
+        await self.wallet.remember_prices(sheets.values())
+        await self.wallet.reload()
+        for caller in self.accounts.callers():
+            caller.limiter = None  # made again with the new limits; debts are kept by owner
+
+    # --- questions of the parts ---------------------------------------------------------------------
+
+    def _not_ready(self) -> str | None:
+        if self.front.draining:
+            return "shutting down"
+        return self.wallet.ready()
+
+    async def _posted_receipt(self, org_id: str, request_id: str) -> bytes | None:
+        return await money.receipt_json(self.database, org_id, request_id)
+
+    async def _usage_rows(
+        self, org_id: str, from_us: int, to_us: int, group_by: list[str]
+    ) -> list[dict[str, object]]:
+        await self.wallet.flush()
+        return await money.usage_rows(self.database, org_id, from_us, to_us, group_by)
+
+    async def _stored_answer(self, org_id: str, endpoint: str, key: str) -> StoredAnswer | None:
+        answer = self.wallet.unposted_answer(org_id, endpoint, key)
+        if answer is not None:
+            return answer
+        found = await money.stored_answer(
+            self.database, org_id, endpoint, key, self.clock.wall_us()
+        )
+        if found is None:
+            return None
+        _, fingerprint, status, content_type, body = found
+        return StoredAnswer(key, endpoint, fingerprint, status, content_type, body)
+
+    def _gauges(self) -> Iterable[tuple[str, str, float]]:
+        for name, value in self.wallet.metrics().items():
+            yield f"billing_{name}", "Wallet and journal; money in nano-USD, times in us.", value
+        yield "connections", "Open client connections.", len(self.front.connections)
+        yield "requests_running", "Requests being served.", len(self.front.tasks)
+        yield "log_lines_dropped", "Log lines lost to a slow sink.", self.log.dropped
+        routes = [
+            self.outbound.state(route)
+            for model in self.catalog.current.routes.values()
+            for route in model
+        ]
+        cooling = sum(state.kind == "cooling" for state in routes)
+        yield "routes_cooling", "Routes whose breaker is open or whose keys rest.", cooling
+
+
+def serve(config: Config) -> int:
+    """Run until a signal; the exit code. What cannot start says why in one line on stderr."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(config))
+
+
+async def _serve(config: Config) -> int:
+    clock = SystemClock()
+    log = Log(_stderr, clock, config.log_level)
+    _forward_logging(log)
+    server = Server(config, log, clock)
+    try:
+        await server.open()
+        token = None
+        if config.demo:
+            token = await _first_start(server)
+        port = await server.listen()
+    except (StoreError, AlreadyRunning, OSError, sealing.SealBroken, ValueError) as error:
+        log.flush()
+        sys.stderr.write(f"tokenmarket: cannot start: {error}\n")
+        return 2
+    base_url = config.base_url.replace(f":{config.port}/", f":{port}/")
+    text = demo.welcome_text(base_url, token) if token else demo.later_text(base_url)
+    sys.stdout.write(text)
+    sys.stdout.flush()
+    log.write("info", "listening", url=base_url, version=__version__, pid=os.getpid())
+    log.flush()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def asked_to_stop(number: int) -> None:
+        if stop.is_set():
+            log.write("warning", "second_signal", signal=number)
+            log.flush()
+            os._exit(130)  # the next start adopts the journal
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked_to_stop, number)
+    await stop.wait()
+    log.write("info", "stopping", drain_s=config.drain_s)
+    log.flush()
+    await server.close()
+    log.write("info", "stopped")
+    log.flush()
+    return 0
+
+
+async def _first_start(server: Server) -> str | None:
+    """The demo key if this data directory was empty."""
+    database, clock = server.database, server.clock
+
+    async def give(org_id: str, grant_id: str, amount_nano: int, reason: str) -> object:
+        return await grant(
+            database,
+            org_id=org_id,
+            grant_id=grant_id,
+            amount_nano=amount_nano,
+            reason=reason,
+            now_us=clock.wall_us(),
+        )
+
+    pepper = server.config.root.derive(sealing.PEPPER)
+    return await demo.first_start(database, pepper, give, now_us=clock.wall_us())
+
+
+def _seconds(clock_us: Callable[[], int]) -> Callable[[], float]:
+    return lambda: clock_us() / 1_000_000
+
+
+def _stderr(block: bytes) -> object:
+    return os.write(2, block)
+
+
+class _Forward(logging.Handler):
+    """What libraries and background parts log becomes a line like all others."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__(logging.INFO)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = record.levelname.lower()
+        level = {"critical": "error", "notset": "info"}.get(level, level)
+        self._log.write(level, "log", logger=record.name, message=record.getMessage()[:2000])
+
+
+def _forward_logging(log: Log) -> None:
+    root = logging.getLogger()
+    root.handlers[:] = [_Forward(log)]
+    root.setLevel(logging.INFO)

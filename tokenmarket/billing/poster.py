@@ -1,0 +1,265 @@
+"""Moves the journal into SQL, in batches, exactly once.
+
+Only records that are on disk are posted: SQL must never know more than the journal. Exactly once,
+because the cursor moves by compare-and-set inside the same transaction; after a doubtful answer the
+poster looks where the cursor stands and goes on from there. A record that SQL refuses is put aside
+in ``suspense``, alone, and the rest goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from tokenmarket.billing.clock import Clock
+from tokenmarket.billing.frames import offset_of, segment_of
+from tokenmarket.billing.funds import Bucket, Window
+from tokenmarket.billing.records import End, S, encode
+from tokenmarket.ledger.accounts import REVENUE
+from tokenmarket.store.database import Database
+from tokenmarket.store.money import DAY_US
+from tokenmarket.store.money_moves import Rejected, read_cursor
+from tokenmarket.store.money_posting import Batch, CursorMoved, post, set_aside
+
+logger = logging.getLogger(__name__)
+
+BATCH_RECORDS = 1_000
+ANSWER_KEPT_US = DAY_US
+
+
+class Frozen(Exception):
+    """SQL and journal disagree on what was posted: nothing is admitted until a person looked."""
+
+
+class Pending(NamedTuple):
+    """A written end that SQL does not know yet, and the memory to change when it does."""
+
+    place: int
+    record: End
+    legs: Sequence[tuple[Bucket, int]]
+    windows: Sequence[Window]
+    written_us: int  # monotonic
+
+
+def transfer_ids(request_id: str, legs: int) -> tuple[str, ...]:
+    """The ids of a capture's transfers: ``{rid}.c``, or one per bucket ``.c0 .c1``."""
+    if legs == 1:
+        return (f"{request_id}.c",)
+    return tuple(f"{request_id}.c{number}" for number in range(legs))
+
+
+def batch_of(worker_id: str, from_b: int, ends: Sequence[tuple[int, End]], now_us: int) -> Batch:
+    """The rows of these (position, record), amounts added up per account, lease and window."""
+    batch = Batch(worker_id, from_b, ends[-1][0], len(ends), [], [], {}, {}, {}, [])
+    for _, record in ends:
+        event = record.event
+        windows = ""
+        if isinstance(record, S):
+            windows = " ".join([name for name, _ in record.windows])
+            _add_capture(batch, record)
+        batch.events.append(
+            (
+                event.request_id,
+                event.org_id,
+                event.key_id,
+                event.accepted_us,
+                event.finished_us,
+                event.operation,
+                event.model,
+                event.provider,
+                event.status,
+                event.error_code,
+                event.charge_nano,
+                event.uncollected_nano,
+                0,  # refunded
+                event.prompt_tokens,
+                event.completion_tokens,
+                event.cached_tokens,
+                event.reasoning_tokens,
+                event.units_json,
+                event.price_version,
+                windows,
+                event.receipt.decode(),
+            )
+        )
+        if event.answer is not None:
+            answer = event.answer
+            batch.answers.append(
+                {
+                    "org_id": event.org_id,
+                    "endpoint": answer.endpoint,
+                    "key": answer.key,
+                    "request_id": event.request_id,
+                    "fingerprint": answer.fingerprint,
+                    "status": answer.status,
+                    "content_type": answer.content_type,
+                    "body": base64.b64encode(answer.body).decode(),
+                    "created_us": now_us,
+                    "expires_us": now_us + ANSWER_KEPT_US,
+                }
+            )
+    return batch
+
+
+def _add_capture(batch: Batch, record: S) -> None:
+    event = record.event
+    ids = transfer_ids(record.request_id, len(record.legs))
+    for name, (account, lease_no, amount) in zip(ids, record.legs, strict=True):
+        batch.transfers.append(
+            (
+                name,
+                event.org_id,
+                "capture",
+                account,
+                REVENUE,
+                amount,
+                record.request_id,
+                "",
+                event.finished_us,
+            )
+        )
+        batch.accounts[account] = batch.accounts.get(account, 0) + amount
+        batch.leases[lease_no] = batch.leases.get(lease_no, 0) + amount
+    for window, lease_no in record.windows:
+        batch.windows[window] = batch.windows.get(window, 0) + event.charge_nano
+        batch.leases[lease_no] = batch.leases.get(lease_no, 0) + event.charge_nano
+
+
+async def post_ends(
+    database: Database,
+    worker_id: str,
+    from_b: int,
+    ends: Sequence[tuple[int, End]],
+    now_us: int,
+) -> list[str]:
+    """Post all of ``ends``, halving a refused batch until the culprit is alone and set aside.
+
+    Returns the request ids set aside. Raises CursorMoved, Unavailable.
+    """
+    try:
+        # building the rows can refuse too: a receipt that is not UTF-8 is as poisonous as a CHECK
+        batch = batch_of(worker_id, from_b, ends, now_us)
+        await post(database, batch, now_us)
+        return []
+    except (Rejected, UnicodeError) as error:
+        if len(ends) > 1:
+            middle = len(ends) // 2
+            first = await post_ends(database, worker_id, from_b, ends[:middle], now_us)
+            second = await post_ends(
+                database, worker_id, ends[middle - 1][0], ends[middle:], now_us
+            )
+            return first + second
+        place, record = ends[0]
+        logger.error("record of %s set aside: %s", record.request_id, error)
+        await set_aside(
+            database,
+            Batch(worker_id, from_b, place, 0, [], [], {}, {}, {}, []),
+            request_id=record.request_id,
+            reason=str(error),
+            record=base64.b64encode(encode(record)).decode(),
+            now_us=now_us,
+        )
+        return [record.request_id]
+
+
+class Poster:
+    """Posts one live journal. ``cursor``: everything before it is in SQL."""
+
+    def __init__(
+        self,
+        database: Database,
+        worker_id: str,
+        cursor: int,
+        clock: Clock,
+        lock: asyncio.Lock,
+        failpoint: Callable[[str], None],
+        segment_bytes: int,
+    ) -> None:
+        self.cursor = cursor
+        self._segment_bytes = segment_bytes
+        self.pending: deque[Pending] = deque()
+        self.posted = 0
+        self.set_aside = 0
+        self.on_posted: Callable[[End], None] = lambda _: None
+        self._database = database
+        self._worker_id = worker_id
+        self._clock = clock
+        self._lock = lock
+        self._failpoint = failpoint
+        self._doubtful = False
+
+    def lag_us(self) -> int:
+        """Age of the oldest end that SQL does not know."""
+        return self._clock.monotonic_us() - self.pending[0].written_us if self.pending else 0
+
+    def lag_b(self) -> int:
+        """Journal bytes between the oldest and the newest end that SQL does not know, about."""
+        if not self.pending:
+            return 0
+        first, last = self.pending[0].place, self.pending[-1].place
+        whole = segment_of(last) - segment_of(first)
+        return whole * self._segment_bytes + offset_of(last) - offset_of(first)
+
+    async def run(self, synced: int) -> None:
+        """Post everything before ``synced``. Raises Unavailable (try again), Frozen (do not)."""
+        while self.pending and self.pending[0].place <= synced:
+            async with self._lock:
+                await self._run_once(synced)
+
+    async def _run_once(self, synced: int) -> None:
+        if self._doubtful:
+            await self._look()
+        some: list[tuple[int, End]] = []
+        for entry in self.pending:
+            if entry.place > synced or len(some) == BATCH_RECORDS:
+                break
+            some.append((entry.place, entry.record))
+        if not some:
+            return
+        self._doubtful = True  # until the answer is in our hands
+        self._failpoint("before_post")
+        try:
+            aside = await post_ends(
+                self._database, self._worker_id, self.cursor, some, self._clock.wall_us()
+            )
+        except CursorMoved:
+            await self._look()
+            return
+        self._failpoint("after_post")
+        self._doubtful = False
+        self.set_aside += len(aside)
+        self._applied(some[-1][0], frozenset(aside))
+
+    async def _look(self) -> None:
+        """Where does the cursor stand? Our last transaction may have come through or not."""
+        actual = await read_cursor(self._database, self._worker_id)
+        if actual != self.cursor:
+            if actual is None or all(entry.place != actual for entry in self.pending):
+                raise Frozen(
+                    f"journal cursor is {actual} in SQL, we posted up to {self.cursor}: the "
+                    "database lost commits (was it restored?) or another process posts our journal"
+                )
+            self._applied(actual, frozenset())
+        self._doubtful = False
+
+    def _applied(self, place: int, aside: frozenset[str]) -> None:
+        """SQL knows everything before ``place``: the lease rests there are smaller by as much.
+
+        What was set aside stays ``unposted``: its lease rest in SQL is still the larger one.
+        """
+        while self.pending and self.pending[0].place <= place:
+            entry = self.pending.popleft()
+            self.posted += 1
+            self.on_posted(entry.record)
+            if entry.record.request_id in aside:
+                continue
+            for bucket, amount in entry.legs:
+                bucket.unposted -= amount
+            charge = entry.record.event.charge_nano
+            for window in entry.windows:
+                window.unposted -= charge
+        self.cursor = place

@@ -1,0 +1,419 @@
+"""The configuration of one process: the only reader of files and environment variables.
+
+``load`` looks at the command line, then TOKENMARKET_* variables, then the TOML file of
+``--config``, then the defaults; the first that names a setting wins. What is wrong is refused at
+the start, with the place, the key and what to write instead. The result is frozen.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from tokenmarket.core.catalog import Provider
+from tokenmarket.core.sealing import Root
+from tokenmarket.store.credentials import OpenCredential
+from tokenmarket.upstream.credentials import Secret
+from tokenmarket.upstream.proxy import Proxies
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+MIB = 1024 * 1024
+JOURNAL_SYNC = ("interval", "group", "replicated")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+SECRET_KEY_ENV = "TOKENMARKET_SECRET_KEY"
+SECRET_FILE = "secret.key"
+
+
+class ConfigError(Exception):
+    """One setting that cannot be used. ``source`` is a file, a variable or the command line."""
+
+    def __init__(self, source: str, key: str, problem: str) -> None:
+        super().__init__(f"{source}: {key}: {problem}" if key else f"{source}: {problem}")
+        self.source = source
+        self.key = key
+
+
+class Environment:
+    """The environment as it was at the start, for keys of providers; its repr shows nothing."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = dict(values)
+
+    def provider_key(self, name: str) -> str | None:
+        """The provider key in this variable; None if unset or empty.
+
+        ConfigError if it cannot be a header value. Our own variables are never handed out: a
+        catalog row must not be able to send the root secret to an upstream.
+        """
+        if name.startswith("TOKENMARKET_"):
+            raise ConfigError("catalog", name, "TOKENMARKET_* variables are not provider keys")
+        return checked_provider_key(self._values.get(name, ""), "environment", name)
+
+    def unknown(self) -> list[str]:
+        """TOKENMARKET_* variables that mean nothing to this version (for ``doctor``)."""
+        known = {setting.env for setting in SETTINGS} | {SECRET_KEY_ENV, "TOKENMARKET_CONFIG"}
+        ours = (name for name in self._values if name.startswith("TOKENMARKET_"))
+        return sorted(name for name in ours if name not in known)
+
+    def __repr__(self) -> str:
+        return "Environment(***)"
+
+
+def checked_provider_key(text: str, source: str, key: str) -> str | None:
+    """A provider key fit for a header value; None if there is none. Raises ConfigError."""
+    value = text.strip()
+    if not value:
+        return None
+    if not value.isascii() or not value.isprintable() or " " in value:
+        raise ConfigError(source, key, "a key is one line of printable ASCII without spaces")
+    return value
+
+
+def provider_secrets(
+    environment: Environment, provider: Provider, stored: Iterable[OpenCredential]
+) -> list[tuple[str, Secret]]:
+    """(stable id, key) of everything that opens this provider, for its CredentialPool.
+
+    Stored keys only if they were given for this base URL; then the variable of the catalog row.
+    """
+    found = [
+        (row.id, Secret(row.secret))
+        for row in stored
+        if row.provider == provider.name and row.base_url == provider.base_url
+    ]
+    name = provider.api_key_env
+    value = None if name is None else environment.provider_key(name)
+    if name is not None and value is not None:
+        found.append((name, Secret(value)))
+    return found
+
+
+class Config(msgspec.Struct, frozen=True):
+    """Everything a process is told from outside; sizes in bytes, times in seconds.
+
+    ``root`` is the secret that all others are derived from (``core/sealing.py`` names purposes).
+    """
+
+    # Where to listen. 127.0.0.1: nothing is exposed before somebody decides so. Port 0 = any free.
+    host: str
+    port: int
+    # Database, journal and secret.key live here; on a local disk, because the journal is locked.
+    data_dir: Path
+    # A SQLite file; default DATA/tokenmarket.db.
+    database_url: str
+    # Processes; more than one needs PostgreSQL.
+    workers: int
+    # What the last byte waits for (design/billing.md section 5): interval = the write,
+    # group = the flush to disk, replicated = the database.
+    journal_sync: str
+    # A larger body is refused with 413 before it is read; it bounds memory per connection.
+    json_body_bytes_max: int
+    multipart_body_bytes_max: int
+    # Where error answers point people to, without a slash at the end.
+    docs_base_url: str
+    # Only these may say in X-Forwarded-For who the caller is.
+    trusted_proxies: tuple[Network, ...]
+    log_level: str
+    # After SIGTERM running requests get this long; a long stream should be able to finish.
+    drain_s: int
+    # Whether an empty data directory gets the demo organisation, its grant and one key.
+    demo: bool
+    # Outgoing proxies by the usual variables (http_proxy, https_proxy, no_proxy).
+    proxies: Proxies
+    root: Root
+    environment: Environment
+
+    @property
+    def base_url(self) -> str:
+        """Where a caller on this machine reaches the API."""
+        return f"http://{_reachable(self.host)}:{self.port}/api/v1"
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """One row of SETTINGS. ``read`` takes a TOML value or text; ValueError says what to write."""
+
+    name: str  # field of Config and name of the argument
+    key: str  # in the TOML file
+    env: str
+    read: Callable[[object], object]
+    default: object
+
+
+def load(
+    arguments: Mapping[str, object],
+    environment: Mapping[str, str],
+    *,
+    create: bool = True,
+) -> Config:
+    """Read everything once. ``arguments`` by field name (None = not given) and ``config`` = file.
+
+    ``create``: make the data directory and its secret when they are missing; a command that only
+    looks passes False and gets a ConfigError instead. Raises ConfigError.
+    """
+    file = arguments.get("config") or environment.get("TOKENMARKET_CONFIG")
+    document = _read_toml(Path(str(file))) if file else {}
+    values: dict[str, Any] = {
+        s.name: _find(s, arguments, environment, document, file) for s in SETTINGS
+    }
+    _fill_places(values)
+    data_dir = Path(str(values["data_dir"]))
+    _open_data_dir(data_dir, create)
+    values["root"] = Root(_root_secret(data_dir, environment, create))
+    values["environment"] = Environment(environment)
+    values["proxies"] = _proxies(environment)
+    return Config(**values)
+
+
+def _read_toml(path: Path) -> dict[str, object]:
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(str(path), "", f"cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), "", f"is not TOML: {error}") from error
+    known = [setting.key for setting in SETTINGS]
+    for key in document:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            advice = f"write {near[0]!r}" if near else f"the keys are {', '.join(known)}"
+            raise ConfigError(str(path), key, f"no such setting; {advice}")
+    return document
+
+
+def _find(
+    setting: Setting,
+    arguments: Mapping[str, object],
+    environment: Mapping[str, str],
+    document: Mapping[str, object],
+    file: object,
+) -> object:
+    """The value of one setting from the first place that names it."""
+    if arguments.get(setting.name) is not None:
+        source, key = "command line", f"--{setting.key.replace('_', '-')}"
+        value = arguments[setting.name]
+    elif environment.get(setting.env):
+        source, key, value = "environment", setting.env, environment[setting.env]
+    elif setting.key in document:
+        source, key, value = str(file), setting.key, document[setting.key]
+    else:
+        return setting.default
+    try:
+        return setting.read(value)
+    except ValueError as error:
+        raise ConfigError(source, key, str(error)) from error
+
+
+def _fill_places(values: dict[str, object]) -> None:
+    """Defaults that follow from other settings."""
+    database = values["database_url"]
+    if values["data_dir"] is None:
+        path = str(database or "")
+        # a database given alone: the journal and the secret live beside it
+        beside = path.startswith("sqlite:///") or (path and "://" not in path)
+        values["data_dir"] = (
+            Path(path.removeprefix("sqlite:///")).parent if beside else Path("data")
+        )
+    if database is None:
+        values["database_url"] = str(Path(str(values["data_dir"])) / "tokenmarket.db")
+    if values["docs_base_url"] is None:
+        host = _reachable(str(values["host"]))
+        values["docs_base_url"] = f"http://{host}:{values['port']}"
+
+
+def _reachable(host: str) -> str:
+    """A host to listen on, as a host to call: wildcards become loopback, IPv6 gets brackets."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 (names it, binds nothing)
+    return f"[{host}]" if ":" in host else host
+
+
+def _open_data_dir(path: Path, create: bool) -> None:
+    try:
+        if create:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.is_dir():
+            problem = "is not a directory" if path.exists() else "does not exist"
+            raise ConfigError("data directory", str(path), f"{problem}; give another --data")
+    except OSError as error:
+        raise ConfigError("data directory", str(path), f"{error.strerror}") from error
+
+
+def _root_secret(data_dir: Path, environment: Mapping[str, str], create: bool) -> bytes:
+    """From the environment, else from DATA/secret.key, which is made on the first start."""
+    text = environment.get(SECRET_KEY_ENV)
+    if text:
+        return _secret_from_hex(text, "environment", SECRET_KEY_ENV)
+    path = data_dir / SECRET_FILE
+    try:
+        if create and not path.exists():
+            _write_secret(path)
+        mode = path.stat().st_mode
+        text = path.read_text(encoding="ascii")
+    except FileNotFoundError as error:
+        raise ConfigError(
+            "data directory", str(path), "is missing; start the server once, or check --data"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError("data directory", str(path), f"cannot be read: {error}") from error
+    if mode & 0o007:
+        raise ConfigError("data directory", str(path), f"others may read it; chmod 600 {path}")
+    return _secret_from_hex(text, "data directory", str(path))
+
+
+def _secret_from_hex(text: str, source: str, key: str) -> bytes:
+    if re.fullmatch(r"[0-9a-fA-F]{64}", text.strip()) is None:
+        raise ConfigError(source, key, "must be 64 hex digits, as from: openssl rand -hex 32")
+    return bytes.fromhex(text.strip())
+
+
+def _write_secret(path: Path) -> None:
+    """Whole or not at all, and never over an existing one: two first starts agree on one secret."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}.new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(os.urandom(32).hex() + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(draft, path)
+    except FileExistsError:
+        return
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _proxies(environment: Mapping[str, str]) -> Proxies:
+    """The lower-case variable wins, as with curl."""
+    found = {
+        name: (environment.get(name) or environment.get(name.upper()) or "").strip()
+        for name in ("http_proxy", "https_proxy", "no_proxy")
+    }
+    try:
+        return Proxies(
+            http=found["http_proxy"], https=found["https_proxy"], no_proxy=found["no_proxy"]
+        )
+    except ValueError as error:
+        raise ConfigError("environment", "http_proxy, https_proxy", str(error)) from error
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value or not value.isprintable():
+        raise ValueError("write one line of text")
+    return value
+
+
+def _host(value: object) -> str:
+    text = _text(value)
+    if re.fullmatch(r"[A-Za-z0-9._:-]{1,253}", text) is None:
+        raise ValueError(f"{text!r} is not a host; write an address or a name, as in 127.0.0.1")
+    return text
+
+
+def _path(value: object) -> Path:
+    return Path(_text(value)).expanduser()
+
+
+def _whole(low: int, high: int) -> Callable[[object], int]:
+    def read(value: object) -> int:
+        if isinstance(value, str) and re.fullmatch(r"[0-9]{1,18}", value):
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise ValueError(f"write a whole number from {low} to {high}")
+        return value
+
+    return read
+
+
+def _one_of(*names: str) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        if not isinstance(value, str) or value.lower() not in names:
+            raise ValueError(f"write one of {', '.join(names)}")
+        return value.lower()
+
+    return read
+
+
+def _yes_or_no(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in ("1", "true", "yes", "0", "false", "no"):
+        return value.lower() in ("1", "true", "yes")
+    raise ValueError("write true or false")
+
+
+def _url(value: object) -> str:
+    text = _text(value).rstrip("/")
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in ("http", "https") and parts.hostname and " " not in text
+    except ValueError:
+        good = False
+        parts = None
+    if not good or parts is None or parts.username or parts.query or parts.fragment:
+        raise ValueError("write an address such as https://gateway.example, without a query")
+    return text
+
+
+def _networks(value: object) -> tuple[Network, ...]:
+    parts: list[object]
+    if isinstance(value, str):
+        parts = [part.strip() for part in value.split(",") if part.strip()]
+    elif isinstance(value, list):
+        parts = list(msgspec.convert(value, list[object]))
+    else:
+        raise ValueError('write a list of networks, as in ["10.0.0.0/8"]')
+    networks: list[Network] = []
+    for part in parts:
+        if not isinstance(part, str):
+            raise ValueError(f"{part!r} is not a network; write one as in 10.0.0.0/8")
+        try:
+            networks.append(ipaddress.ip_network(part))
+        except ValueError as error:
+            raise ValueError(f"{error}; write a network as in 10.0.0.0/8") from error
+    return tuple(networks)
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("host", "host", "TOKENMARKET_HOST", _host, "127.0.0.1"),
+    Setting("port", "port", "TOKENMARKET_PORT", _whole(0, 65535), 8080),
+    Setting("data_dir", "data", "TOKENMARKET_DATA", _path, None),
+    Setting("database_url", "database", "TOKENMARKET_DATABASE_URL", _text, None),
+    Setting("workers", "workers", "TOKENMARKET_WORKERS", _whole(1, 512), 1),
+    Setting(
+        "journal_sync",
+        "journal_sync",
+        "TOKENMARKET_JOURNAL_SYNC",
+        _one_of(*JOURNAL_SYNC),
+        "interval",
+    ),
+    Setting(
+        "json_body_bytes_max",
+        "json_body_bytes_max",
+        "TOKENMARKET_JSON_BODY_BYTES_MAX",
+        _whole(1024, 1024 * MIB),
+        32 * MIB,
+    ),
+    Setting(
+        "multipart_body_bytes_max",
+        "multipart_body_bytes_max",
+        "TOKENMARKET_MULTIPART_BODY_BYTES_MAX",
+        _whole(1024, 4096 * MIB),
+        200 * MIB,
+    ),
+    Setting("docs_base_url", "docs_base_url", "TOKENMARKET_DOCS_BASE_URL", _url, None),
+    Setting("trusted_proxies", "trusted_proxies", "TOKENMARKET_TRUSTED_PROXIES", _networks, ()),
+    Setting("log_level", "log_level", "TOKENMARKET_LOG_LEVEL", _one_of(*LOG_LEVELS), "info"),
+    Setting("drain_s", "drain_s", "TOKENMARKET_DRAIN_S", _whole(0, 3600), 30),
+    Setting("demo", "demo", "TOKENMARKET_DEMO", _yes_or_no, True),
+)

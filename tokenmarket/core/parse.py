@@ -1,0 +1,360 @@
+"""Body bytes -> Request. Pure; every refusal is ApiError(REQUEST_001) with the JSON path.
+
+What a reader must know:
+
+* The body is decoded once, into the few fields we act on; the upstream gets the rest as it came.
+* The upstream may read a duplicate member differently from us, so no object may hold a name twice.
+* ``Bound.input_tokens`` is proven: a byte-level tokenizer makes at most one token per UTF-8 byte,
+  and JSON escapes only lengthen text. What bytes do not bound (an image behind a URL) is added.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import msgspec
+
+from tokenmarket.core.errors import ApiError
+from tokenmarket.core.pricing import Bound
+from tokenmarket.core.requests import (
+    ChatBody,
+    CompletionBody,
+    EmbeddingBody,
+    Message,
+    Part,
+    ProviderChoice,
+    Request,
+)
+
+DEPTH_MAX = 64
+MESSAGE_OVERHEAD_TOKENS = 16
+TOOLS_OVERHEAD_TOKENS = 1_000
+# The dearest picture formula known (token_estimation.md section 2) with room to spare.
+IMAGE_URL_TOKENS_MAX = 20_000
+# A file or clip behind an id or URL: only the context window bounds it.
+REMOTE_FILE_TOKENS_MAX = 10_000_000
+# Members that start paid tools at the provider: a route needs a ``web_search`` price to take them.
+PAID_SEARCH_FIELDS = ("web_search_options", "plugins", "enable_search", "search_parameters")
+WEB_SEARCHES_MAX = 10
+LEGACY_MAX_TOKENS_DEFAULT = 16  # OpenAI's documented default for /completions
+
+_decode_chat = msgspec.json.Decoder(ChatBody).decode
+_decode_completion = msgspec.json.Decoder(CompletionBody).decode
+_decode_embedding = msgspec.json.Decoder(EmbeddingBody).decode
+_decode_any = msgspec.json.Decoder().decode
+_decode_choice = msgspec.json.Decoder(ProviderChoice).decode
+_encode = msgspec.json.Encoder().encode
+
+_PATH = re.compile(r" - at `\$?(.*?)`$")
+_MISSING = re.compile(r"missing required field `([^`]+)`|unknown field `([^`]+)`")
+_BRACKETS = re.compile(rb'[\[\]{}]|"(?:[^"\\]|\\.)*"', re.DOTALL)
+
+
+def parse(operation: str, body: bytes) -> Request:
+    """The typed request. Raises ApiError(REQUEST_001)."""
+    parser = PARSERS.get(operation)
+    if parser is None:
+        raise ApiError("REQUEST_004", f"The operation {operation!r} does not exist here.")
+    if not body.isascii():
+        try:
+            body.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ApiError(
+                "REQUEST_001", f"The body is not valid UTF-8 (byte {error.start})."
+            ) from None
+    if body.count(b"[") + body.count(b"{") > DEPTH_MAX:
+        _check_depth(body)
+    try:
+        request = parser(body)
+    except msgspec.ValidationError as error:
+        raise _invalid(str(error)) from None
+    except msgspec.DecodeError as error:
+        raise ApiError("REQUEST_001", f"The body is not valid JSON: {error}") from None
+    except RecursionError:
+        raise _too_deep() from None
+    _check_duplicates(body)
+    return request
+
+
+def _refuse(message: str, param: str) -> NoReturn:
+    raise ApiError("REQUEST_001", message, param=param)
+
+
+def _invalid(text: str) -> ApiError:
+    """msgspec says ``Expected `int`, got `str` - at `$.n```: message and JSON path."""
+    path = _PATH.search(text)
+    param = path.group(1).lstrip(".") if path else ""
+    message = text[: path.start()] if path else text
+    member = _MISSING.search(message)
+    if member:
+        name = member.group(1) or member.group(2)
+        param = f"{param}.{name}" if param else name
+    return ApiError("REQUEST_001", message + ".", param=param or None)
+
+
+def _too_deep() -> ApiError:
+    return ApiError("REQUEST_001", f"The body is nested deeper than {DEPTH_MAX} levels.")
+
+
+def _check_depth(body: bytes) -> None:
+    depth = 0
+    for match in _BRACKETS.finditer(body):
+        byte = match.group()
+        if byte in (b"[", b"{"):
+            depth += 1
+            if depth > DEPTH_MAX:
+                raise _too_deep()
+        elif byte in (b"]", b"}"):
+            depth -= 1
+
+
+def _check_duplicates(body: bytes) -> None:
+    """Refuse any object that holds a name twice.
+
+    Fast path: what was decoded, written again without white space, is as long as the body, so no
+    member was lost. Only otherwise (white space, escapes, other spellings of a number) is the body
+    read slowly.
+    """
+    if len(_encode(_decode_any(body))) == len(body):
+        return
+
+    def check(pairs: list[tuple[str, Any]]) -> None:
+        if len(pairs) > 1:
+            names = [name for name, _ in pairs]
+            if len(set(names)) != len(names):
+                name = next(name for name in names if names.count(name) > 1)
+                _refuse(f"The member {name!r} is given twice.", name)
+
+    try:
+        json.loads(body, object_pairs_hook=check)
+    except (ValueError, RecursionError):
+        raise ApiError("REQUEST_001", "The body is not valid JSON.") from None
+
+
+def _choice(raw: msgspec.Raw) -> ProviderChoice | None:
+    text = bytes(raw)
+    if text.startswith(b'"'):
+        name = msgspec.json.decode(text, type=str)
+        if not name:
+            _refuse("An empty provider name.", "provider")
+        return ProviderChoice(only=(name,), allow_fallbacks=False)
+    if text in (b"", b"null"):
+        return None
+    try:
+        choice = _decode_choice(text)
+    except msgspec.ValidationError as error:
+        refused = _invalid(str(error))
+        refused.param = f"provider.{refused.param}" if refused.param else "provider"
+        raise refused from None
+    if choice.max_price is not None:
+        for field in choice.max_price.__struct_fields__:
+            value = getattr(choice.max_price, field)
+            if value is not None and _micro_usd(value) is None:
+                _refuse("Expected a non-negative price in USD.", f"provider.max_price.{field}")
+    return choice
+
+
+def _micro_usd(value: float | str) -> int | None:
+    """A caller's price limit as integer nano-USD, or None if it is no price."""
+    text = format(value, ".9f") if isinstance(value, float | int) else value
+    match = re.fullmatch(r"(\d{1,9})(?:\.(\d{1,9}))?\d*", text)
+    if match is None:
+        return None
+    return int(match.group(1)) * 10**9 + int((match.group(2) or "").ljust(9, "0"))
+
+
+def max_price_nano(value: float | str) -> int:
+    """``provider.max_price`` members in nano-USD (checked at parse)."""
+    return _micro_usd(value) or 0
+
+
+def _stream_facts(typed: ChatBody | CompletionBody) -> tuple[bool, bool]:
+    stream = bool(typed.stream)
+    options = typed.stream_options
+    if options is not None and not stream:
+        _refuse("stream_options is only allowed when stream is true.", "stream_options")
+    return stream, bool(options is not None and options.include_usage)
+
+
+# --- chat ---------------------------------------------------------------------------------------
+
+
+def _parse_chat(body: bytes) -> Request:
+    typed = _decode_chat(body)
+    stream, include_usage = _stream_facts(typed)
+    limit = typed.max_completion_tokens
+    if limit is None:
+        limit = typed.max_tokens
+    elif typed.max_tokens is not None and typed.max_tokens != limit:
+        _refuse("max_tokens and max_completion_tokens disagree; give one.", "max_tokens")
+    extra_tokens = MESSAGE_OVERHEAD_TOKENS * len(typed.messages)
+    image = audio = False
+    for index, message in enumerate(typed.messages):
+        content = message.content
+        if type(content) is not str:
+            tokens, has_image, has_audio = _content_extra(message, index)
+            extra_tokens += tokens
+            image = image or has_image
+            audio = audio or has_audio
+    if typed.tools:
+        extra_tokens += TOOLS_OVERHEAD_TOKENS
+        for index, tool in enumerate(typed.tools):
+            if tool.type == "function" and tool.function is None:
+                _refuse("A function tool needs its function.", f"tools[{index}].function")
+    elif bytes(typed.tool_choice) not in (b"", b'"none"', b'"auto"', b"null"):
+        _refuse("tool_choice needs tools.", "tool_choice")
+    if typed.top_logprobs is not None and not typed.logprobs:
+        _refuse("top_logprobs needs logprobs: true.", "top_logprobs")
+    request = Request(
+        operation="chat",
+        model=typed.model,
+        body=body,
+        typed=typed,
+        stream=stream,
+        include_usage=include_usage,
+        choice=_choice(typed.provider),
+        models=tuple(typed.models or ()),
+        n=typed.n or 1,
+        max_output_tokens=limit,
+    )
+    units = tuple(
+        ("web_search", WEB_SEARCHES_MAX)
+        for name in PAID_SEARCH_FIELDS
+        if name in request.fields and bytes(request.fields[name]) not in (b"null", b"false", b"[]")
+    )
+    request.bound = Bound(
+        input_tokens=len(body) + extra_tokens,
+        audio_input=audio,
+        audio_output=bool(typed.modalities and "audio" in typed.modalities),
+        image_input=image,
+        units=units[:1],
+    )
+    if typed.service_tier is not None:
+        request.attributes = {"service_tier": typed.service_tier}
+    return request
+
+
+def _content_extra(message: Message, index: int) -> tuple[int, bool, bool]:
+    """Checks content that is not a plain string: (tokens not bounded by bytes, image, audio)."""
+    path = f"messages[{index}].content"
+    content = message.content
+    if content is None:
+        if message.role != "assistant":
+            _refuse(f"A {message.role} message needs content.", path)
+        return 0, False, False
+    if not isinstance(content, list):
+        return 0, False, False
+    if not content and message.role != "assistant":
+        _refuse("The list of content parts is empty.", path)
+    tokens, image, audio = 0, False, False
+    for position, part in enumerate(content):
+        part_tokens = _part_tokens(part, f"{path}[{position}]")
+        tokens += part_tokens
+        image = image or part.type == "image_url"
+        audio = audio or part.type == "input_audio"
+    return tokens, image, audio
+
+
+def _part_tokens(part: Part, path: str) -> int:
+    if part.type == "text":
+        if part.text is None:
+            _refuse("A text part needs text.", f"{path}.text")
+        return 0
+    if part.type == "image_url":
+        url = _string_member(part.image_url, "url", f"{path}.image_url")
+        if not url.startswith(("https://", "http://", "data:")):
+            _refuse("Expected an http(s) or data URL.", f"{path}.image_url.url")
+        return IMAGE_URL_TOKENS_MAX
+    if part.type == "input_audio":
+        _string_member(part.input_audio, "data", f"{path}.input_audio")
+        return 0
+    if part.type == "file":
+        if not bytes(part.file).startswith(b"{"):
+            _refuse("A file part needs file, an object.", f"{path}.file")
+        return 0 if b'"file_data"' in bytes(part.file) else REMOTE_FILE_TOKENS_MAX
+    if part.type == "refusal":
+        return 0
+    return REMOTE_FILE_TOKENS_MAX  # a kind we do not know: only the context window bounds it
+
+
+def _string_member(raw: msgspec.Raw, name: str, path: str) -> str:
+    if not bytes(raw):
+        _refuse("Missing.", path)
+    try:
+        value = msgspec.json.decode(raw, type=dict[str, msgspec.Raw]).get(name)
+        text = None if value is None else msgspec.json.decode(value, type=str)
+    except msgspec.DecodeError as error:
+        raise ApiError("REQUEST_001", f"{error}.", param=path) from None
+    if not text:
+        _refuse(f"{name} is missing or empty.", f"{path}.{name}")
+    return text
+
+
+# --- legacy completions and embeddings ------------------------------------------------------------
+
+
+def _inputs_count(value: str | list[Any], path: str, items_max: int) -> int:
+    """How many separate inputs: a text, a list of texts, token ids, or lists of token ids."""
+    if isinstance(value, str):
+        return 1
+    if not value:
+        _refuse("The list is empty.", path)
+    kind = type(value[0])
+    if kind is not int and len(value) > items_max:
+        _refuse(f"At most {items_max} inputs.", path)
+    for index, item in enumerate(value):
+        if type(item) is not kind:
+            _refuse("Texts and token ids cannot be mixed.", f"{path}[{index}]")
+        if item == "" or item == []:
+            _refuse("An empty input.", f"{path}[{index}]")
+    return 1 if kind is int else len(value)
+
+
+def _parse_completion(body: bytes) -> Request:
+    typed = _decode_completion(body)
+    stream, include_usage = _stream_facts(typed)
+    prompts = _inputs_count(typed.prompt, "prompt", 2048)
+    n = typed.n or 1
+    if typed.best_of is not None:
+        if typed.best_of < n:
+            _refuse("best_of must not be below n.", "best_of")
+        if stream and typed.best_of > 1:
+            _refuse("best_of above 1 cannot stream.", "best_of")
+        n = typed.best_of
+    return Request(
+        operation="completions",
+        model=typed.model,
+        body=body,
+        typed=typed,
+        stream=stream,
+        include_usage=include_usage,
+        choice=_choice(typed.provider),
+        models=tuple(typed.models or ()),
+        n=n * prompts,
+        max_output_tokens=typed.max_tokens or LEGACY_MAX_TOKENS_DEFAULT,
+        bound=Bound(input_tokens=len(body) + MESSAGE_OVERHEAD_TOKENS * prompts),
+    )
+
+
+def _parse_embedding(body: bytes) -> Request:
+    typed = _decode_embedding(body)
+    inputs = _inputs_count(typed.input, "input", 2048)
+    return Request(
+        operation="embeddings",
+        model=typed.model,
+        body=body,
+        typed=typed,
+        choice=_choice(typed.provider),
+        models=tuple(typed.models or ()),
+        bound=Bound(input_tokens=len(body) + MESSAGE_OVERHEAD_TOKENS * inputs),
+    )
+
+
+PARSERS: dict[str, Callable[[bytes], Request]] = {
+    "chat": _parse_chat,
+    "completions": _parse_completion,
+    "embeddings": _parse_embedding,
+}

@@ -1,0 +1,360 @@
+"""Which routes a request may take, in which order, and why. Pure: health and randomness come in.
+
+``plan`` returns the routes to try and one Candidate per route that exists, with the reason; the
+receipt shows them all. The caller's ``provider`` choice, the key's allow-lists, prices, credentials
+and health each take routes away; what is left is ordered by the caller's wish or the model's policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NoReturn
+
+import msgspec
+
+from tokenmarket.core.catalog import Catalog, Model, Route
+from tokenmarket.core.errors import ApiError
+from tokenmarket.core.money import usd_from_nano
+from tokenmarket.core.parse import max_price_nano
+from tokenmarket.core.pricing import Bound, Unpriced, ceiling
+from tokenmarket.core.requests import MaxPrice, ProviderChoice, Request
+
+SkipKind = Literal["missing", "cooling", "limit", "caller", "key", "unpriced"]
+
+
+class RouteState(msgspec.Struct, frozen=True):
+    """What is known of a route right now. ``kind`` says why it is not available:
+    missing (credentials; ``reason`` names what to set), cooling (breaker, credentials), limit."""
+
+    available: bool = True
+    kind: SkipKind | None = None
+    reason: str | None = None
+    retry_after_s: float | None = None
+    latency_ms: float | None = None
+    tokens_per_s: float | None = None
+
+
+AVAILABLE = RouteState()
+
+
+class Candidate(msgspec.Struct):
+    """One line of the route decision on the receipt."""
+
+    provider: str
+    upstream_model: str
+    decision: Literal["chosen", "skipped", "failed"] = "skipped"
+    reason: str | None = None
+
+
+class Allowed(msgspec.Struct, frozen=True):
+    """What a key may use; None = everything."""
+
+    models: frozenset[str] | None = None
+    providers: frozenset[str] | None = None
+    operations: frozenset[str] | None = None
+
+
+class Plan(msgspec.Struct):
+    """Routes in the order to try; ``candidates`` explains all of them, same order first."""
+
+    policy: str
+    requested: str | None
+    routes: tuple[Route, ...]
+    candidates: tuple[Candidate, ...]
+
+
+class _Skip(msgspec.Struct, frozen=True):
+    kind: SkipKind
+    reason: str
+    retry_after_s: float | None = None
+
+
+def plan(
+    request: Request,
+    allowed: Allowed,
+    catalog: Catalog,
+    state: Callable[[Route], RouteState],
+    *,
+    draw: int,
+    near_names: Callable[[str], list[str]],
+) -> Plan:
+    """Raises ApiError: MODEL_001/002, AUTH_002, REQUEST_001, PROVIDER_001 (404), PROVIDER_002.
+
+    ``draw`` is a random non-negative integer for weighted choice.
+    """
+    choice = request.choice
+    if allowed.operations is not None and request.operation not in allowed.operations:
+        _forbidden(f"This key may not use the operation {request.operation!r}.")
+    if choice is not None:
+        _check_provider_names(choice, catalog)
+    routes: list[Route] = []
+    candidates: list[Candidate] = []
+    skips: list[_Skip] = []
+    policy = "default"
+    for position, name in enumerate((request.model, *request.models)):
+        model = _model(name, catalog, request, near_names, f"models[{position - 1}]")
+        if allowed.models is not None and model.id not in allowed.models:
+            if position == 0 and not request.models:
+                _forbidden(f"This key may not use the model {model.id!r}.")
+            skips.append(_Skip("key", "the key may not use this model"))
+            continue
+        policy = _policy(choice, model) if position == 0 else policy
+        usable: list[tuple[Route, RouteState]] = []
+        for route in catalog.routes.get(model.id, ()):
+            found = _why_not(route, request, allowed, state)
+            if isinstance(found, RouteState):
+                usable.append((route, found))
+            else:
+                skips.append(found)
+                candidates.append(
+                    Candidate(route.provider.name, route.upstream_model, "skipped", found.reason)
+                )
+        ordered = _order(usable, request, model, policy, draw) if len(usable) > 1 else usable
+        if choice is not None and not choice.allow_fallbacks:
+            ordered = ordered[:1]
+        routes += [route for route, _ in ordered]
+    if not routes:
+        _no_route(request, catalog, skips)
+    tried = [Candidate(r.provider.name, r.upstream_model, "skipped") for r in routes]
+    requested = None
+    if choice is not None:
+        requested = choice.only[0] if _is_pin(choice) else "object"
+    return Plan(policy, requested, tuple(routes), (*tried, *candidates))
+
+
+def _is_pin(choice: ProviderChoice) -> bool:
+    return len(choice.only) == 1 and not choice.allow_fallbacks
+
+
+def _policy(choice: ProviderChoice | None, model: Model) -> str:
+    if choice is None:
+        return model.policy
+    if _is_pin(choice):
+        return "pinned"
+    if choice.order:
+        return "order"
+    return choice.sort or model.policy
+
+
+def _check_provider_names(choice: ProviderChoice, catalog: Catalog) -> None:
+    for field in ("order", "only", "ignore"):
+        for index, name in enumerate(getattr(choice, field)):
+            if name not in catalog.providers:
+                param = "provider" if _is_pin(choice) else f"provider.{field}[{index}]"
+                raise ApiError(
+                    "REQUEST_001", f"There is no provider named {name[:80]!r}.", param=param
+                )
+
+
+def _model(
+    name: str,
+    catalog: Catalog,
+    request: Request,
+    near_names: Callable[[str], list[str]],
+    path: str,
+) -> Model:
+    model = catalog.models.get(name) or catalog.models.get(catalog.aliases.get(name, ""))
+    param = "model" if name == request.model else path
+    if model is None or not model.enabled:
+        near = near_names(name[:128])
+        hint = f" Did you mean {', '.join(near)}?" if near else ""
+        raise ApiError(
+            "MODEL_001",
+            f"There is no model {name[:128]!r} here.{hint}",
+            param=param,
+            details={"near_names": near},
+        )
+    if not serves(model, request.operation):
+        raise ApiError(
+            "REQUEST_001",
+            f"{model.id!r} is a model for {model.operation}, not for {request.operation}.",
+            param=param,
+            reason="wrong_operation",
+        )
+    return model
+
+
+def serves(model: Model, operation: str) -> bool:
+    """Whether the model answers the operation; a chat model may also serve legacy completions."""
+    return model.operation == operation or (
+        operation == "completions"
+        and model.operation == "chat"
+        and bool(model.capabilities.get("completions"))
+    )
+
+
+def _why_not(
+    route: Route, request: Request, allowed: Allowed, state: Callable[[Route], RouteState]
+) -> RouteState | _Skip:
+    """The route's state if it may be used, else why not."""
+    provider = route.provider
+    choice = request.choice
+    if not route.enabled or not provider.enabled:
+        return _Skip("unpriced", "the route is switched off")
+    if allowed.providers is not None and provider.name not in allowed.providers:
+        return _Skip("key", "the key may not use this provider")
+    if choice is not None:
+        reason = _refused_by_choice(route, request, choice)
+        if reason is not None:
+            return _Skip("caller", reason)
+    try:
+        ceiling(route.prices, route_bound(route, request, 1), request.attributes)
+    except Unpriced as error:
+        return _Skip("unpriced", f"no price for {error.unit}: add a row {{ unit = {error.unit!r} }}")
+    found = state(route)
+    if not found.available:
+        return _Skip(found.kind or "cooling", found.reason or "not available", found.retry_after_s)
+    return found
+
+
+def _refused_by_choice(route: Route, request: Request, choice: ProviderChoice) -> str | None:
+    provider = route.provider
+    if choice.only and provider.name not in choice.only:
+        return "not in provider.only"
+    if provider.name in choice.ignore:
+        return "in provider.ignore"
+    if choice.order and not choice.allow_fallbacks and provider.name not in choice.order:
+        return "not in provider.order"
+    if choice.data_collection == "deny" and provider.data.trains is not False:
+        return "not known to keep prompts out of training"
+    if choice.zdr and provider.data.retention_days != 0:
+        return "not known to keep no data"
+    if choice.max_price is not None:
+        return _above_max_price(route, request, choice.max_price)
+    return None
+
+
+def _above_max_price(route: Route, request: Request, limit: MaxPrice) -> str | None:
+    for unit, value in (
+        ("input_token", limit.prompt),
+        ("output_token", limit.completion),
+        ("request", limit.request),
+        ("image", limit.image),
+        ("audio_second", limit.audio),
+    ):
+        if value is None or not route.prices.has(unit):
+            continue
+        bound = Bound(request.bound.input_tokens, units=((unit, 1_000_000),))
+        price = ceiling(route.prices, bound, request.attributes) - ceiling(
+            route.prices, Bound(request.bound.input_tokens), request.attributes
+        )
+        per = 1 if unit in ("input_token", "output_token") else 1_000_000
+        if price > max_price_nano(value) * per:
+            return f"{unit} costs {usd_from_nano(price // per)}, above provider.max_price"
+    return None
+
+
+def route_bound(route: Route, request: Request, output_tokens: int) -> Bound:
+    """The request's bound at this route: input capped by the context window, output per choice."""
+    bound = request.bound
+    context = route.model.context_tokens
+    tokens = bound.input_tokens
+    # The window is per input: a batch of embeddings may be longer in all.
+    if context and tokens > context and request.operation != "embeddings":
+        tokens = context
+    return msgspec.structs.replace(
+        bound,
+        input_tokens=tokens,
+        output_tokens=0 if request.operation == "embeddings" else output_tokens * request.n,
+    )
+
+
+def _order(
+    usable: list[tuple[Route, RouteState]],
+    request: Request,
+    model: Model,
+    policy: str,
+    draw: int,
+) -> list[tuple[Route, RouteState]]:
+    """Cheapest, fastest, listed or preferred first; ties by priority, then by weighted draw."""
+    shuffled = _weighted(usable, draw)
+    if policy == "order" and request.choice is not None:
+        listed = {name: index for index, name in enumerate(request.choice.order)}
+        return sorted(shuffled, key=lambda pair: listed.get(pair[0].provider.name, len(listed)))
+    if policy == "price":
+        return sorted(
+            shuffled,
+            key=lambda pair: ceiling(
+                pair[0].prices, route_bound(pair[0], request, 256), request.attributes
+            ),
+        )
+    if policy == "latency":  # unmeasured routes first: they are tried once and then known
+        return sorted(shuffled, key=lambda pair: pair[1].latency_ms or 0)
+    if policy == "throughput":
+        return sorted(
+            shuffled,
+            key=lambda pair: -pair[1].tokens_per_s if pair[1].tokens_per_s is not None else -1e9,
+        )
+    if policy == "weighted" or model.default_provider is None:
+        return shuffled
+    return sorted(shuffled, key=lambda pair: pair[0].provider.name != model.default_provider)
+
+
+def _weighted(
+    usable: list[tuple[Route, RouteState]], draw: int
+) -> list[tuple[Route, RouteState]]:
+    """By priority; within one priority drawn without replacement, in proportion to weight."""
+    result: list[tuple[Route, RouteState]] = []
+    for priority in sorted({route.priority for route, _ in usable}):
+        group = [pair for pair in usable if pair[0].priority == priority]
+        while len(group) > 1:
+            total = sum(route.weight for route, _ in group)
+            if total <= 0:
+                break
+            draw, at = divmod(draw, total)
+            for index, (route, _) in enumerate(group):
+                at -= route.weight
+                if at < 0:
+                    result.append(group.pop(index))
+                    break
+        result += group
+    return result
+
+
+def _forbidden(message: str) -> NoReturn:
+    raise ApiError("AUTH_002", message)
+
+
+def _no_route(request: Request, catalog: Catalog, skips: list[_Skip]) -> NoReturn:
+    """Nothing is left: say whose doing it is, and what to do."""
+    choice = request.choice
+    if choice is not None and _is_pin(choice):
+        name = choice.only[0]
+        if not any(
+            route.provider.name == name
+            for model in (request.model, *request.models)
+            for route in catalog.routes.get(catalog.aliases.get(model, model), ())
+        ):
+            raise ApiError(
+                "PROVIDER_001",
+                f"The provider {name!r} does not offer the model {request.model!r}.",
+                status=404,
+                reason="model_not_at_provider",
+                fault="caller",
+                retryable=False,
+                param="provider",
+            )
+    waits = [skip for skip in skips if skip.kind in ("cooling", "limit")]
+    if waits:
+        known = [skip.retry_after_s for skip in waits if skip.retry_after_s is not None]
+        raise ApiError(
+            "PROVIDER_002",
+            f"Every route of {request.model!r} is cooling down or at its limit.",
+            retry_after_s=min(known, default=1.0),
+        )
+    reasons = {skip.kind: skip.reason for skip in skips}
+    if "missing" in reasons or "unpriced" in reasons:
+        why = reasons.get("missing") or reasons["unpriced"]
+        raise ApiError(
+            "MODEL_002", f"The model {request.model!r} has no usable route: {why}.", param="model"
+        )
+    if "key" in reasons:
+        _forbidden(f"{request.model!r}: {reasons['key']}.")
+    if "caller" in reasons:
+        raise ApiError(
+            "REQUEST_001",
+            f"No route of {request.model!r} is left: {reasons['caller']}.",
+            param="provider",
+            reason="constraints_exclude_all",
+        )
+    raise ApiError("MODEL_002", f"The model {request.model!r} has no route.", param="model")

@@ -1,0 +1,513 @@
+"""The path of one request, room by room. Read this file to know what TokenMarket does.
+
+    authenticate -> parse -> plan -> admit -> [ translate -> send -> relay ] -> settle -> record
+
+What a reader must know:
+
+* Bytes are pushed: ``client.send`` is called from here, inside the hold; nothing is a generator.
+* A request ends in exactly one outcome: ``_close`` is the only place that ends a hold, and it does
+  so once; its journal record is written before the last byte leaves.
+* The next route is tried only while no byte has reached the client, and only after the failed
+  attempt's connection is closed or back in its pool.
+* Between admission and the last byte there is no SQL and no lock; every await is the network
+  (but for the first request of an organisation, whose lease is taken then).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import msgspec
+
+from tokenmarket.accounts import Accounts, Caller
+from tokenmarket.adapters.protocol import Adapter, Decoder, Head, UpstreamRequest
+from tokenmarket.admission import Admission
+from tokenmarket.billing.clock import Clock
+from tokenmarket.billing.records import UsageEvent
+from tokenmarket.billing.wallet import Capture, Wallet
+from tokenmarket.catalog import CatalogSource
+from tokenmarket.billing.clock import Clock
+from tokenmarket.core.catalog import Route, Timeouts
+from tokenmarket.core.errors import ApiError, ProviderError, UpstreamError
+from tokenmarket.core.estimate import estimate_tokens
+from tokenmarket.core.parse import parse
+from tokenmarket.core.pricing import charge
+from tokenmarket.core.routing import RouteState, plan
+from tokenmarket.core.usage import Usage, sanitize, usage_json
+from tokenmarket.core.wire import Client, ClientGone, Inbound, bearer_token, check_content_type
+from tokenmarket.exchange import Exchange, Status, usage_event
+from tokenmarket.idempotency import Claim, Idempotency
+from tokenmarket.replies import error_body, error_event, error_head, reply_head, stream_head
+from tokenmarket.telemetry import Telemetry
+from tokenmarket.upstream.credentials import Credential
+
+RESPONSE_BYTES_MAX = 64 * 1024 * 1024
+ERROR_BODY_BYTES_MAX = 256 * 1024
+_encode = msgspec.json.Encoder().encode
+_NULL = msgspec.Raw(b"null")
+
+
+class UpstreamResponse(Protocol):
+    """What a transport answers: the head at once, the body as it is asked for."""
+
+    head: Head
+
+    async def read(self, bytes_max: int) -> bytes: ...
+    async def chunk(self) -> bytes: ...
+    def abort(self) -> None: ...
+
+
+class Upstreams(Protocol):
+    """The outbound side: credentials, transports and health behind four calls."""
+
+    def state(self, route: Route) -> RouteState: ...
+    def acquire(self, route: Route) -> Credential: ...
+    async def send(
+        self, route: Route, credential: Credential, request: UpstreamRequest, timeouts: Timeouts
+    ) -> UpstreamResponse: ...
+    def release(
+        self, route: Route, credential: Credential, error: UpstreamError | None, first_byte_us: int
+    ) -> None: ...
+
+
+class Gateway:
+    """All inference requests of this process. Owns nothing: the parts are handed in by app.py."""
+
+    def __init__(
+        self,
+        *,
+        accounts: Accounts,
+        admission: Admission,
+        catalog: CatalogSource,
+        wallet: Wallet,
+        idempotency: Idempotency,
+        upstreams: Upstreams,
+        adapters: Mapping[str, Mapping[str, Adapter]],
+        telemetry: Telemetry,
+        clock: Clock,
+        draw: Callable[[], int],
+        docs_url: str,
+    ) -> None:
+        self.accounts = accounts
+        self.admission = admission
+        self.catalog = catalog
+        self.wallet = wallet
+        self.idempotency = idempotency
+        self.upstreams = upstreams
+        self.adapters = adapters
+        self.telemetry = telemetry
+        self.clock = clock
+        self.draw = draw
+        self.docs_url = docs_url
+        self.running: dict[str, Exchange] = {}
+        self._states = {
+            operation: self._state_for(operation)
+            for table in adapters.values()
+            for operation in table
+        }
+
+    def _state_for(self, operation: str) -> Callable[[Route], RouteState]:
+        """Route state for one operation: an adapter that lacks it cannot be chosen."""
+        offering = frozenset(name for name, table in self.adapters.items() if operation in table)
+        state = self.upstreams.state
+
+        def route_state(route: Route) -> RouteState:
+            if route.provider.adapter in offering:
+                return state(route)
+            return RouteState(
+                available=False,
+                kind="unpriced",
+                reason=f"{route.provider.name} does not offer {operation}",
+            )
+
+        return route_state
+
+    # --- the rooms --------------------------------------------------------------------------------
+
+    async def run(self, operation: str, inbound: Inbound, client: Client) -> None:
+        """One request from its first room to its one outcome. Raises nothing but cancellation."""
+        exchange = Exchange(operation, inbound)
+        self.running[inbound.request_id] = exchange
+        try:
+            await self._rooms(exchange, client)
+        except ApiError as error:
+            self._fail(exchange, client, error)
+        except (ClientGone, asyncio.CancelledError):
+            self._abandon(exchange)
+        except Exception as error:
+            self.telemetry.crash(inbound.request_id, error)
+            self._fail(
+                exchange, client, ApiError("PLATFORM_002", "An internal error; nothing was charged.")
+            )
+        finally:
+            client.cancellable = False
+            del self.running[inbound.request_id]
+
+    async def _rooms(self, exchange: Exchange, client: Client) -> None:
+        inbound = exchange.inbound
+        exchange.caller = caller = await self._authenticate(inbound)
+        claim = await self.idempotency.claim(caller.org_id, inbound)
+        try:
+            if claim is not None:
+                exchange.idempotency_key = claim.key
+                if claim.answer is not None:
+                    self._replay(exchange, client, claim)
+                    return
+                client = claim.recording(client)
+            check_content_type(inbound)
+            exchange.request = request = parse(exchange.operation, inbound.body)
+            request.request_id = exchange.request_id
+            request.created_s = inbound.accepted_us // 1_000_000
+            exchange.plan = plan(
+                request,
+                caller.allowed,
+                self.catalog.current,
+                self._states[exchange.operation],
+                draw=self.draw(),
+                near_names=self.catalog.near_names,
+            )
+            await self.admission.admit(exchange, caller)
+            await self._try_routes(exchange, client, claim)
+        finally:
+            if claim is not None:
+                claim.release()
+
+    async def _authenticate(self, inbound: Inbound) -> Caller:
+        token = bearer_token(inbound)
+        caller = self.accounts.lookup(token)
+        if caller is None:
+            caller = await self.accounts.authenticate(token, inbound.address)
+        return caller
+
+    async def _try_routes(self, exchange: Exchange, client: Client, claim: Claim | None) -> None:
+        """Route after route until one answers. Raises the last failure as the caller's error."""
+        assert exchange.plan is not None
+        routes = exchange.plan.routes
+        failure: UpstreamError | None = None
+        for index, route in enumerate(routes):
+            try:
+                await self._attempt(index, route, exchange, client, claim)
+                return
+            except UpstreamError as error:
+                failure = error
+                if client.begun or not error.failover:
+                    break
+        assert failure is not None
+        raise caller_error(failure, exchange, stream=client.begun)
+
+    async def _attempt(
+        self, index: int, route: Route, exchange: Exchange, client: Client, claim: Claim | None
+    ) -> None:
+        """Translate, send, relay and settle at one route; UpstreamError if it did not work."""
+        request = exchange.request
+        assert request is not None
+        adapter = self.adapters[route.provider.adapter][exchange.operation]
+        upstream_request = adapter.build(
+            request, route, now_s=exchange.inbound.accepted_us // 1_000_000
+        )
+        exchange.dropped_params = upstream_request.dropped
+        if upstream_request.dropped and request.choice and request.choice.require_parameters:
+            raise ApiError(
+                "REQUEST_002",
+                f"{route.provider.name} does not take {', '.join(upstream_request.dropped)}.",
+                param=upstream_request.dropped[0],
+            )
+        attempt = exchange.begin_attempt(index, route, self.clock.monotonic_us())
+        credential: Credential | None = None
+        response: UpstreamResponse | None = None
+        failure: UpstreamError | None = None
+        # With an idempotency key the answer is finished and kept even if the client leaves.
+        client.cancellable = claim is None
+        try:
+            credential = self.upstreams.acquire(route)
+            attempt.credential_id = credential.id
+            response = await self.upstreams.send(
+                route, credential, upstream_request, route.provider.timeouts
+            )
+            head = response.head
+            attempt.status = head.status
+            attempt.first_byte_us = self.clock.monotonic_us() - exchange.started_us
+            attempt.upstream_request_id = head.headers.get("x-request-id")
+            if not 200 <= head.status < 300:
+                raise adapter.explain(head, await response.read(ERROR_BODY_BYTES_MAX))
+            if request.stream:
+                await self._relay(adapter, route, exchange, client, claim, response)
+            else:
+                await self._answer(adapter, route, exchange, client, claim, response)
+        except UpstreamError as error:
+            failure = error
+            raise
+        except BaseException:
+            if response is not None:
+                response.abort()
+            raise
+        finally:
+            client.cancellable = False
+            if failure is not None and response is not None:
+                response.abort()
+            if attempt.finished_us is None:
+                exchange.end_attempt(index, self.clock.monotonic_us(), failure)
+            if credential is not None:
+                self.upstreams.release(route, credential, failure, attempt.first_byte_us or 0)
+
+    async def _answer(
+        self,
+        adapter: Adapter,
+        route: Route,
+        exchange: Exchange,
+        client: Client,
+        claim: Claim | None,
+        response: UpstreamResponse,
+    ) -> None:
+        """One JSON answer: read, settle, then the only byte block leaves."""
+        assert exchange.request is not None and exchange.plan is not None
+        body = await response.read(RESPONSE_BYTES_MAX)
+        reply = adapter.read(exchange.request, route, response.head, body)
+        client.cancellable = False
+        now_us = self.clock.monotonic_us()
+        exchange.first_byte_us = now_us - exchange.started_us
+        exchange.end_attempt(len(exchange.attempts) - 1, now_us, None)
+        exchange.finish_reason = reply.finish_reason
+        charge_nano = self._price(exchange, route, reply.usage)
+        document = reply.document
+        usage = self._usage_json(exchange, charge_nano)
+        document["usage"] = _NULL if usage is None else msgspec.Raw(usage)
+        payload = _encode(document)
+        if claim is not None:
+            claim.answered(200, "application/json", payload)
+        offset = self._close(exchange, "succeeded", charge_nano, claim)
+        await self.wallet.durable(offset)
+        client.respond(200, reply_head(exchange, self.clock.monotonic_us()), payload)
+
+    async def _relay(
+        self,
+        adapter: Adapter,
+        route: Route,
+        exchange: Exchange,
+        client: Client,
+        claim: Claim | None,
+        response: UpstreamResponse,
+    ) -> None:
+        """A stream: events pass as they come; the last ones wait for the settlement."""
+        request = exchange.request
+        assert request is not None
+        decoder = adapter.decoder(request, route, response.head)
+        exchange.decoder = decoder
+        while data := await response.chunk():
+            events = decoder.feed(data)
+            if events:
+                if not client.begun:
+                    self._begin(exchange, client)
+                await client.send(events)
+        rest = decoder.finish()
+        client.cancellable = False
+        exchange.end_attempt(len(exchange.attempts) - 1, self.clock.monotonic_us(), None)
+        exchange.finish_reason = decoder.finish_reason
+        charge_nano = self._price(exchange, route, decoder.usage)
+        usage = self._usage_json(exchange, charge_nano) if request.include_usage else None
+        tail = rest + decoder.tail(usage)
+        if claim is not None:
+            claim.answered(200, "text/event-stream; charset=utf-8", tail)
+        offset = self._close(exchange, "succeeded", charge_nano, claim)
+        await self.wallet.durable(offset)
+        if not client.begun:
+            self._begin(exchange, client)
+        client.end(tail)
+
+    def _begin(self, exchange: Exchange, client: Client) -> None:
+        now_us = self.clock.monotonic_us()
+        exchange.first_byte_us = now_us - exchange.started_us
+        client.begin(200, stream_head(exchange, now_us))
+
+    # --- money ------------------------------------------------------------------------------------
+
+    def _price(self, exchange: Exchange, route: Route, usage: Usage | None) -> int:
+        """Nano-USD due for what the upstream reported; nothing reported is never estimated."""
+        request = exchange.request
+        assert request is not None
+        if usage is None:
+            exchange.usage = None
+            self.telemetry.usage_missing(route)
+            return 0
+        usage = sanitize(usage, exchange.bound, route.model.context_tokens)
+        if route.prices.has("request"):
+            usage = msgspec.structs.replace(usage, requests=1)
+        exchange.usage = usage
+        return charge(route.prices, usage, request.attributes)
+
+    def _usage_json(self, exchange: Exchange, charge_nano: int) -> bytes | None:
+        if exchange.usage is None:
+            return None
+        return usage_json(exchange.usage, exchange.charge_items(), charge_nano)
+
+    def _close(
+        self, exchange: Exchange, status: Status, charge_nano: int, claim: Claim | None = None
+    ) -> int:
+        """The one outcome: settle or void the hold, free the limits, write receipt and log.
+
+        Returns the journal offset that must be durable before the last byte (wallet policy).
+        """
+        exchange.status = status
+        now_us = self.clock.monotonic_us()
+        ticket = exchange.ticket
+        if ticket is not None:
+            usage = exchange.usage
+            ticket.done(
+                None if usage is None else usage.prompt_tokens + usage.completion_tokens
+            )
+        hold, exchange.hold_open = exchange.hold_open, None
+        answer = claim.answer_to_keep() if claim is not None and status == "succeeded" else None
+
+        def event(capture: Capture | None = None) -> UsageEvent:
+            exchange.captured = capture
+            return usage_event(exchange, capture, self.clock.wall_us(), now_us, answer)
+
+        if hold is None:
+            offset = self.wallet.record(event())
+        elif charge_nano or status == "succeeded":
+            offset = self.wallet.settle(hold, charge_nano, event)
+        else:
+            offset = self.wallet.void(hold, event)
+        caller = exchange.caller
+        if caller is not None and caller.funds is not None:
+            exchange.balance_nano = self.wallet.balance_nano(caller.funds)
+        self.telemetry.finished(exchange, now_us)
+        return offset
+
+    # --- other ends ---------------------------------------------------------------------------------
+
+    def _fail(self, exchange: Exchange, client: Client, error: ApiError) -> None:
+        """The error reaches the caller once; what the upstream did report is charged."""
+        if exchange.status == "running" and exchange.caller is not None:
+            exchange.error = error
+            charge_nano = 0
+            decoder = exchange.decoder
+            if client.begun and decoder is not None and exchange.route is not None:
+                exchange.finish_reason = decoder.finish_reason
+                if decoder.usage is not None:
+                    charge_nano = self._price(exchange, exchange.route, decoder.usage)
+            rejected = not exchange.attempts
+            try:
+                self._close(exchange, "rejected" if rejected else "failed", charge_nano)
+            except Exception as crash:
+                self.telemetry.crash(exchange.request_id, crash)
+        elif exchange.caller is None:
+            exchange.error = error
+            self.telemetry.unauthenticated(exchange, error)
+        if client.gone:
+            return
+        if client.begun:
+            client.end(error_event(error, exchange.request_id, self.docs_url))
+        else:
+            client.respond(
+                error.status,
+                error_head(exchange, error, self.clock.monotonic_us()),
+                error_body(error, exchange.request_id, self.docs_url),
+            )
+
+    def _abandon(self, exchange: Exchange) -> None:
+        """The client left. Before its first byte nothing is due; after it, what was delivered."""
+        if exchange.status != "running" or exchange.caller is None:
+            return
+        exchange.error = ApiError("CLIENT_001", "The client closed the connection.")
+        charge_nano = 0
+        decoder = exchange.decoder
+        route = exchange.route
+        if exchange.first_byte_us is not None and decoder is not None and route is not None:
+            exchange.finish_reason = decoder.finish_reason
+            usage = decoder.usage or delivered_usage(exchange, decoder)
+            charge_nano = self._price(exchange, route, usage)
+        try:
+            self._close(exchange, "cancelled", charge_nano)
+        except Exception as crash:
+            self.telemetry.crash(exchange.request_id, crash)
+
+    def _replay(self, exchange: Exchange, client: Client, claim: Claim) -> None:
+        """The stored answer of the same key and body, free of charge."""
+        answer = claim.answer
+        assert answer is not None
+        self._close(exchange, "succeeded", 0)
+        head = reply_head(
+            exchange,
+            self.clock.monotonic_us(),
+            content_type=answer.content_type,
+            replayed=True,
+        )
+        client.respond(answer.status, head, answer.body)
+
+
+def delivered_usage(exchange: Exchange, decoder: Decoder) -> Usage | None:
+    """A local count of what the client got before it left: marked as estimated, never above the
+    hold. Input by the byte heuristic, output by the events that carried content."""
+    request = exchange.request
+    if request is None or not decoder.delivered_output:
+        return None
+    return Usage(
+        input_tokens=min(
+            estimate_tokens(request.body.decode("utf-8", "replace")), request.bound.input_tokens
+        ),
+        output_tokens=decoder.content_events,
+        estimated=True,
+    )
+
+
+def caller_error(failure: UpstreamError, exchange: Exchange, *, stream: bool) -> ApiError:
+    """The last attempt's failure as the caller sees it (``design/api.md`` section 5)."""
+    route = exchange.route
+    provider = ProviderError(
+        name=route.provider.name if route is not None else "",
+        status=failure.status,
+        code=failure.code,
+        message=failure.message[:500],
+    )
+    kind = failure.kind
+    if kind in ("bad_request", "context_too_long", "content_policy") and not stream:
+        status = failure.status if failure.status and 400 <= failure.status < 500 else 400
+        return ApiError(
+            "PROVIDER_001",
+            f"{provider.name} refused the request: {provider.message}",
+            status=status,
+            fault="caller",
+            retryable=False,
+            param=failure.param,
+            reason=None if kind == "bad_request" else kind,
+            provider=provider,
+        )
+    if kind == "timeout":
+        return ApiError(
+            "PROVIDER_TIMEOUT",
+            f"{provider.name} did not finish in time ({failure.stage or 'total'}).",
+            reason=failure.stage,
+            provider=provider,
+        )
+    if kind in ("auth", "forbidden", "no_balance", "quota_exhausted"):
+        # Our account there, not the caller's: its words stay with us.
+        return ApiError(
+            "PROVIDER_001",
+            f"{provider.name} does not accept our credential at the moment.",
+            fault="platform",
+            reason=kind,
+            provider=ProviderError(name=provider.name, status=failure.status),
+        )
+    if kind in ("rate_limited", "overloaded"):
+        return ApiError(
+            "PROVIDER_002",
+            f"{provider.name} is at its limit.",
+            reason=kind,
+            retry_after_s=failure.retry_after_s or 1.0,
+            provider=provider,
+        )
+    if kind == "not_found":
+        return ApiError(
+            "PROVIDER_001",
+            f"{provider.name} does not offer this model at the moment.",
+            status=404,
+            retryable=False,
+            reason="model_not_at_provider",
+            provider=provider,
+        )
+    return ApiError(
+        "PROVIDER_001", f"{provider.name} failed: {provider.message}", reason=kind, provider=provider
+    )

@@ -1,0 +1,153 @@
+"""``Idempotency-Key``: the same key with the same body gets the same answer, once paid.
+
+The answer is kept with the settlement (one journal record, one SQL transaction), so a retry after
+a crash either finds it or finds that nothing was charged. Only successes are kept: a failed
+request costs nothing and may be tried again under its key. Keys belong to an organisation and a
+path (``design/api.md`` section 2).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+
+from tokenmarket.billing.records import StoredAnswer
+from tokenmarket.core.errors import ApiError
+from tokenmarket.core.wire import Client, ClientGone, Inbound
+
+KEY_CHARS_MAX = 255
+ANSWER_BYTES_MAX = 256 * 1024
+TOO_LARGE = 0  # stored instead of a status: the answer was larger than what is kept
+
+Slot = tuple[str, str, str]  # organisation, path, key
+Lookup = Callable[[str, str, str], Awaitable[StoredAnswer | None]]
+
+
+class Idempotency:
+    """Who runs under which key right now; finished answers come from ``lookup``."""
+
+    def __init__(self, lookup: Lookup) -> None:
+        self._lookup = lookup
+        self._running: dict[Slot, Claim] = {}
+
+    async def claim(self, org_id: str, inbound: Inbound) -> Claim | None:
+        """None without the header. Raises ApiError(IDEMPOTENCY_001) for a key in use or another
+        body, REQUEST_001 for a key that is none."""
+        raw = inbound.headers.get(b"idempotency-key")
+        if raw is None:
+            return None
+        key = raw.decode("latin-1")
+        if not 0 < len(key) <= KEY_CHARS_MAX or not key.isprintable():
+            raise ApiError(
+                "REQUEST_001",
+                f"An Idempotency-Key has 1 to {KEY_CHARS_MAX} printable characters.",
+                param="Idempotency-Key",
+            )
+        fingerprint = hashlib.blake2b(inbound.body, digest_size=16).hexdigest()
+        slot = (org_id, inbound.path, key)
+        running = self._running.get(slot)
+        if running is not None:
+            if running.fingerprint != fingerprint:
+                raise _other_body()
+            raise ApiError(
+                "IDEMPOTENCY_001",
+                "A request with this Idempotency-Key is still running.",
+                reason="still_running",
+                retryable=True,
+                retry_after_s=1,
+            )
+        claim = self._running[slot] = Claim(self._running, slot, fingerprint)
+        try:
+            answer = await self._lookup(*slot)
+            if answer is not None:
+                if answer.fingerprint != fingerprint:
+                    raise _other_body()
+                if answer.status == TOO_LARGE:
+                    raise ApiError(
+                        "IDEMPOTENCY_001",
+                        "The request of this Idempotency-Key has succeeded; its answer was too "
+                        f"large to keep (over {ANSWER_BYTES_MAX} bytes).",
+                        reason="answer_not_kept",
+                    )
+        except BaseException:
+            claim.release()
+            raise
+        claim.answer = answer
+        return claim
+
+
+def _other_body() -> ApiError:
+    return ApiError(
+        "IDEMPOTENCY_001",
+        "This Idempotency-Key was used with another body.",
+        reason="other_body",
+    )
+
+
+class Claim:
+    """One request's hold on its key. ``answer`` is set if it was answered before."""
+
+    def __init__(self, running: dict[Slot, Claim], slot: Slot, fingerprint: str) -> None:
+        self._running = running
+        self._slot = slot
+        self.key = slot[2]
+        self.fingerprint = fingerprint
+        self.answer: StoredAnswer | None = None
+        self._sent = bytearray()
+        self._keep: StoredAnswer | None = None
+
+    def recording(self, client: Client) -> Client:
+        """The client, with a memory: the answer is finished even if the caller leaves."""
+        return Recorder(client, self._sent)
+
+    def answered(self, status: int, content_type: str, last: bytes) -> None:
+        """The answer is complete: what was sent so far and ``last``."""
+        body = bytes(self._sent) + last
+        if len(body) > ANSWER_BYTES_MAX:
+            status, body = TOO_LARGE, b""
+        _, endpoint, key = self._slot
+        self._keep = StoredAnswer(key, endpoint, self.fingerprint, status, content_type, body)
+
+    def answer_to_keep(self) -> StoredAnswer | None:
+        """What the settlement record carries."""
+        return self._keep
+
+    def release(self) -> None:
+        """The request is over; the key may be claimed again."""
+        if self._running.get(self._slot) is self:
+            del self._running[self._slot]
+
+
+class Recorder:
+    """A client whose stream is remembered (bounded) and whose leaving stops nothing."""
+
+    def __init__(self, client: Client, sent: bytearray) -> None:
+        self._client = client
+        self._sent = sent
+        self.cancellable = False
+
+    @property
+    def gone(self) -> bool:
+        return self._client.gone
+
+    @property
+    def begun(self) -> bool:
+        return self._client.begun
+
+    def respond(self, status: int, head: bytes, body: bytes) -> None:
+        self._client.respond(status, head, body)
+
+    def begin(self, status: int, head: bytes) -> None:
+        self._client.begin(status, head)
+
+    async def send(self, data: bytes) -> None:
+        if len(self._sent) <= ANSWER_BYTES_MAX:
+            self._sent += data
+        if not self._client.gone:
+            try:
+                await self._client.send(data)
+            except ClientGone:
+                return
+
+    def end(self, data: bytes) -> None:
+        self._client.end(data)

@@ -1,0 +1,1 @@
+"""Money is recorded here: accounts, transfers, grants, refunds, and the proof that all adds up."""

@@ -1,0 +1,132 @@
+"""Money in from outside and back to the customer: top-ups and refunds, each exactly once."""
+
+from __future__ import annotations
+
+from tokenmarket.ledger import accounts
+from tokenmarket.ledger.grants import CASH_PRIORITY, check_amount
+from tokenmarket.store.database import Database
+from tokenmarket.store.money import NEVER_US
+from tokenmarket.store.money_ledger import (
+    Transfer,
+    charged,
+    claim_refund,
+    move,
+    open_account,
+    record_payment,
+    reopen_until,
+    transfers_of,
+)
+from tokenmarket.store.money_moves import money_transaction
+
+REOPENED_US = 7 * 86_400_000_000  # how long a refund into an expired grant can be spent
+
+
+class NotRefundable(Exception):
+    """Unknown request, or more than is left of what it was charged."""
+
+
+async def top_up(
+    database: Database,
+    *,
+    org_id: str,
+    psp: str,
+    payment_id: str,
+    amount_nano: int,
+    now_us: int,
+) -> bool:
+    """Credit a payment that ``psp`` has confirmed; False if it was credited before.
+
+    The caller has checked signature, amount, currency and order. Raises ValueError, Conflict.
+    """
+    check_amount(amount_nano)
+    name = accounts.cash(org_id)
+    async with money_transaction(database) as conn:
+        await open_account(
+            conn,
+            name,
+            org_id,
+            "cash",
+            priority=CASH_PRIORITY,
+            expires_us=NEVER_US,
+            scope="",
+            now_us=now_us,
+        )
+        item = Transfer(
+            f"{psp}:{payment_id}:topup",
+            org_id,
+            "topup",
+            accounts.clearing(psp),
+            name,
+            amount_nano,
+            payment_id,
+            "",
+            now_us,
+        )
+        credited = await move(conn, item)
+        await record_payment(
+            conn,
+            id=item.id,
+            psp=psp,
+            payment_id=payment_id,
+            kind="topup",
+            org_id=org_id,
+            amount_nano=amount_nano,
+            outcome="credited",
+            received_us=now_us,
+        )
+        return credited
+
+
+async def refund(
+    database: Database,
+    *,
+    request_id: str,
+    refund_id: str,
+    amount_nano: int,
+    reason: str,
+    now_us: int,
+) -> bool:
+    """Give back a part of a posted charge, into the buckets it came from, last spent first.
+
+    False if this refund was made before. Raises NotRefundable when the refunds together would be
+    more than the charge, ValueError, Conflict.
+    """
+    check_amount(amount_nano)
+    prefix = f"{request_id}.r{refund_id}."
+    async with money_transaction(database) as conn:
+        found = await charged(conn, request_id)
+        if found is None:
+            raise NotRefundable(f"{request_id} is not a posted request")
+        earlier = await transfers_of(conn, request_id, "refund")
+        same = sum(item.amount_nano for item in earlier if item.id.startswith(prefix))
+        if same == amount_nano:
+            return False
+        if same or not await claim_refund(conn, request_id, amount_nano):
+            raise NotRefundable(
+                f"{request_id} was charged {found[1]} and refunded {found[2]} nano-USD"
+            )
+        back: dict[str, int] = {}
+        for item in earlier:
+            back[item.credit] = back.get(item.credit, 0) + item.amount_nano
+        due = amount_nano
+        for number, leg in enumerate(reversed(await transfers_of(conn, request_id, "capture"))):
+            part = min(due, leg.amount_nano - back.get(leg.debit, 0))
+            if part <= 0:
+                continue
+            due -= part
+            await reopen_until(conn, leg.debit, now_us + REOPENED_US)
+            item = Transfer(
+                f"{prefix}{number}",
+                leg.org_id,
+                "refund",
+                accounts.REVENUE,
+                leg.debit,
+                part,
+                request_id,
+                reason,
+                now_us,
+            )
+            await move(conn, item)
+        if due:
+            raise NotRefundable(f"{request_id} has no captures for {due} nano-USD")
+        return True

@@ -1,0 +1,124 @@
+"""Header blocks and error bodies of answers (``design/api.md`` sections 3 and 5).
+
+A block is ready bytes, every line ending in CRLF; fronts add status line, framing and date.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import msgspec
+
+from tokenmarket.core.errors import ApiError
+from tokenmarket.core.money import usd_from_nano
+from tokenmarket.core.wire import header_value
+from tokenmarket.exchange import Exchange
+
+_encode = msgspec.json.Encoder().encode
+
+_HEAD = (
+    b"x-request-id: %b\r\nopenai-processing-ms: %d\r\nopenai-version: 2020-10-01\r\n"
+    b"x-tokenmarket-attempts: %d\r\nx-tokenmarket-overhead-ms: %d.%03d\r\n"
+)
+
+
+@lru_cache(maxsize=4096)
+def _route_lines(provider: str, upstream_model: str) -> bytes:
+    return b"x-tokenmarket-provider: %b\r\nx-tokenmarket-model: %b\r\n" % (
+        header_value(provider),
+        header_value(upstream_model),
+    )
+
+
+def _lines(exchange: Exchange, now_us: int) -> bytes:
+    """What every answer says."""
+    duration_us = now_us - exchange.started_us
+    overhead_us = duration_us - exchange.upstream_us
+    attempts = exchange.attempts
+    if attempts and attempts[-1].finished_us is None:  # a stream: the attempt is still running
+        first_byte_us = attempts[-1].first_byte_us or duration_us
+        overhead_us -= first_byte_us - attempts[-1].started_us
+    overhead_us = max(overhead_us, 0)
+    head = _HEAD % (
+        exchange.inbound.request_id.encode("ascii"),
+        duration_us // 1000,
+        len(attempts),
+        overhead_us // 1000,
+        overhead_us % 1000,
+    )
+    route = exchange.route
+    if route is not None:
+        head += _route_lines(route.provider.name, route.upstream_model)
+    caller = exchange.caller
+    if caller is not None and caller.limiter is not None:
+        head += caller.limiter.headers(now_us)
+    request = exchange.request
+    if request is not None and request.output_limit is not None:
+        head += b"x-tokenmarket-max-tokens: %d\r\n" % request.output_limit
+    if exchange.dropped_params:
+        names = ", ".join(exchange.dropped_params)
+        head += b"x-tokenmarket-dropped-params: %b\r\n" % header_value(names.replace(", ", ","))
+    return head
+
+
+def reply_head(
+    exchange: Exchange,
+    now_us: int,
+    *,
+    content_type: str = "application/json",
+    replayed: bool = False,
+) -> bytes:
+    """A whole answer: cost and balance are known."""
+    head = _lines(exchange, now_us)
+    capture = exchange.captured
+    charged = capture.charged_nano if capture is not None else 0
+    head += b"content-type: %b\r\nx-tokenmarket-cost: %b\r\n" % (
+        content_type.encode("ascii"),
+        usd_from_nano(charged).encode("ascii"),
+    )
+    if exchange.balance_nano is not None:
+        head += b"x-tokenmarket-balance: %b\r\n" % (
+            usd_from_nano(exchange.balance_nano).encode("ascii")
+        )
+    if replayed:
+        head += b"idempotent-replayed: true\r\n"
+    return head
+
+
+def stream_head(exchange: Exchange, now_us: int) -> bytes:
+    """A stream: its cost comes with the last usage event and on the receipt."""
+    return (
+        _lines(exchange, now_us)
+        + b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n"
+        b"x-accel-buffering: no\r\n"
+    )
+
+
+def error_lines(error: ApiError) -> bytes:
+    """The headers that belong to an error alone."""
+    head = b"content-type: application/json\r\nx-should-retry: %b\r\n" % (
+        b"true" if error.retryable else b"false"
+    )
+    if error.retry_after_s is not None:
+        ms = max(int(error.retry_after_s * 1000), 1)
+        head += b"retry-after: %d\r\nretry-after-ms: %d\r\n" % (-(-ms // 1000), ms)
+    if error.allow is not None:
+        head += b"allow: %b\r\n" % header_value(error.allow.replace(", ", ","))
+    if error.status == 401:
+        head += b"www-authenticate: Bearer\r\n"
+    return head
+
+
+def error_head(exchange: Exchange, error: ApiError, now_us: int) -> bytes:
+    """An error answer; nothing was charged, which the cost header says."""
+    return _lines(exchange, now_us) + error_lines(error) + b"x-tokenmarket-cost: 0.00\r\n"
+
+
+def error_body(error: ApiError, request_id: str, docs_url: str) -> bytes:
+    """The envelope."""
+    return _encode({"error": error.body(request_id, docs_url)})
+
+
+def error_event(error: ApiError, request_id: str, docs_url: str) -> bytes:
+    """The envelope inside a stream; no ``[DONE]`` follows, so SDKs raise."""
+    return b"data: " + error_body(error, request_id, docs_url) + b"\n\n"

@@ -1,0 +1,1 @@
+"""SQL lives here only: tables, two kinds of connection, one function per question."""

@@ -1,0 +1,310 @@
+"""What the program tells: one structured log line and the metrics of each finished request.
+
+Both are read off the Exchange at its end. Log lines are JSON on stderr, without bodies and without
+secrets; they are gathered and written in batches, because a ``write`` per request would cost more
+than the rest of logging. Metric labels come from bounded sets: operations, models and providers of
+the catalog, statuses, error codes.
+"""
+
+from __future__ import annotations
+
+import re
+import traceback
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
+
+import msgspec
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+
+from tokenmarket.billing.clock import Clock
+from tokenmarket.core.catalog import Route
+from tokenmarket.core.errors import ApiError
+from tokenmarket.core.money import NANO_PER_USD
+from tokenmarket.exchange import Exchange
+
+LEVELS = ("debug", "info", "warning", "error")
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+_BOUNDS_US = tuple(int(second * 1_000_000) for second in SECONDS)
+LOG_BYTES_PENDING_MAX = 4 * 1024 * 1024
+LABEL_SETS_MAX = 5_000
+_SECRETS = re.compile(
+    r"(?:tm_(?:live|test|adm|whk)_|sk-|xai-|gsk_|hf_|AIza)[A-Za-z0-9_\-]{6,}"
+    r"|(?i:bearer)\s+[A-Za-z0-9._\-]{6,}"
+)
+_encode = msgspec.json.Encoder().encode
+
+
+def redact(text: str) -> str:
+    """The text without anything that looks like a key."""
+    return _SECRETS.sub("***", text)
+
+
+class Sink(Protocol):
+    """Where log bytes go; app.py gives the stderr descriptor."""
+
+    def __call__(self, block: bytes) -> object: ...
+
+
+class Log:
+    """JSON lines, gathered until ``flush`` (called by a loop every 100 ms and at exit)."""
+
+    def __init__(self, sink: Sink, clock: Clock, level: str = "info") -> None:
+        self._sink = sink
+        self._clock = clock
+        self._lines: list[bytes] = []
+        self._bytes = 0
+        self.dropped = 0
+        self._rank = LEVELS.index(level)
+
+    def enabled(self, level: str) -> bool:
+        return LEVELS.index(level) >= self._rank
+
+    def write(self, level: str, event: str, **facts: object) -> None:
+        """One line; ``facts`` must be JSON-able. Strings are redacted."""
+        if not self.enabled(level):
+            return
+        for name, value in facts.items():
+            if isinstance(value, str):
+                facts[name] = redact(value)
+        self.append(
+            _encode({"t": self._clock.wall_us() / 1e6, "level": level, "event": event, **facts})
+        )
+        if level == "error":
+            self.flush()
+
+    def append(self, line: bytes) -> None:
+        """An encoded line. A sink that blocks for long loses lines, not memory."""
+        if self._bytes > LOG_BYTES_PENDING_MAX:
+            self.dropped += 1
+            return
+        self._lines.append(line)
+        self._bytes += len(line)
+
+    def flush(self) -> None:
+        if self._lines:
+            block = b"\n".join(self._lines) + b"\n"
+            self._lines.clear()
+            self._bytes = 0
+            try:
+                self._sink(block)
+            except OSError:
+                self.dropped += block.count(b"\n")
+
+
+class _Series:
+    """Counts of one label set."""
+
+    __slots__ = ("cost_nano", "first", "first_sum_us", "input", "latency", "output", "requests", "sum_us")
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.sum_us = 0
+        self.first_sum_us = 0
+        self.latency = [0] * (len(SECONDS) + 1)
+        self.first = [0] * (len(SECONDS) + 1)
+        self.input = 0
+        self.output = 0
+        self.cost_nano = 0
+
+
+Labels = tuple[str, str, str, str]  # operation, model, provider, status
+
+
+class _AccessLine(msgspec.Struct, omit_defaults=True):
+    t: float
+    level: str
+    event: str
+    id: str
+    operation: str
+    status: str
+    http: int
+    org: str
+    key: str
+    model: str
+    provider: str
+    attempts: int
+    duration_ms: float
+    charged_nano: int
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    code: str = ""
+    reason: str = ""
+
+
+class Telemetry:
+    """Log and metrics of one process."""
+
+    def __init__(self, log: Log, clock: Clock) -> None:
+        self.log = log
+        self._clock = clock
+        self._series: dict[Labels, _Series] = {}
+        self._errors: dict[tuple[str, str], int] = {}
+        self._usage_missing: dict[tuple[str, str], int] = {}
+        self._crashes = 0
+        self.gauges: list[Callable[[], Iterable[tuple[str, str, float]]]] = []
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+        self._info = log.enabled("info")
+
+    # --- events ---------------------------------------------------------------------------------
+
+    def finished(self, exchange: Exchange, now_us: int) -> None:
+        """The one end of an authenticated request."""
+        route = exchange.route
+        labels = (
+            exchange.operation,
+            route.model.id if route is not None else "",
+            route.provider.name if route is not None else "",
+            exchange.status,
+        )
+        series = self._series.get(labels)
+        if series is None:
+            if len(self._series) >= LABEL_SETS_MAX:
+                labels = (exchange.operation, "", "", exchange.status)
+            series = self._series.setdefault(labels, _Series())
+        duration_us = now_us - exchange.started_us
+        series.requests += 1
+        series.sum_us += duration_us
+        series.latency[bisect_left(_BOUNDS_US, duration_us)] += 1
+        first_us = exchange.first_byte_us
+        if first_us is not None:
+            series.first_sum_us += first_us
+            series.first[bisect_left(_BOUNDS_US, first_us)] += 1
+        usage = exchange.usage
+        prompt_tokens = completion_tokens = 0
+        if usage is not None:
+            series.input += (prompt_tokens := usage.prompt_tokens)
+            series.output += (completion_tokens := usage.completion_tokens)
+        capture = exchange.captured
+        charged_nano = capture.charged_nano if capture is not None else 0
+        series.cost_nano += charged_nano
+        error = exchange.error
+        if error is not None:
+            self._count_error(error)
+        if self._info:
+            caller = exchange.caller
+            self.log.append(
+                _encode(
+                    _AccessLine(
+                        self._clock.wall_us() / 1e6,
+                        "info",
+                        "request",
+                        exchange.inbound.request_id,
+                        exchange.operation,
+                        exchange.status,
+                        error.status if error is not None else 200,
+                        caller.org_id if caller is not None else "",
+                        caller.key_id if caller is not None else "",
+                        labels[1],
+                        labels[2],
+                        len(exchange.attempts),
+                        duration_us / 1000,
+                        charged_nano,
+                        prompt_tokens,
+                        completion_tokens,
+                        error.code if error is not None else "",
+                        (error.reason or "") if error is not None else "",
+                    )
+                )
+            )
+
+    def unauthenticated(self, exchange: Exchange, error: ApiError) -> None:
+        """A request that no key stands behind: counted, logged, no receipt."""
+        self._count_error(error)
+        self.log.write(
+            "info",
+            "unauthenticated",
+            id=exchange.request_id,
+            operation=exchange.operation,
+            address=exchange.inbound.address,
+            code=error.code,
+            reason=error.reason or "",
+        )
+
+    def usage_missing(self, route: Route) -> None:
+        """A finished answer without usage: the caller pays nothing, the operator should know."""
+        key = (route.model.id, route.provider.name)
+        self._usage_missing[key] = self._usage_missing.get(key, 0) + 1
+        self.log.write("warning", "usage_missing", model=key[0], provider=key[1])
+
+    def crash(self, request_id: str, error: BaseException) -> None:
+        """Our bug. The traceback goes to the log without values of locals."""
+        self._crashes += 1
+        trace = "".join(traceback.format_exception(error))[-4000:]
+        self.log.write("error", "crash", id=request_id, error=repr(error)[:300], trace=trace)
+
+    def _count_error(self, error: ApiError) -> None:
+        key = (error.code, error.fault)
+        self._errors[key] = self._errors.get(key, 0) + 1
+
+    # --- Prometheus ------------------------------------------------------------------------------
+
+    def render(self) -> bytes:
+        """The text of ``GET /metrics``."""
+        return generate_latest(self._registry)
+
+    def describe(self) -> list[Metric]:
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """prometheus_client's collector protocol: families are made when scraped."""
+        names = ("operation", "model", "provider", "status")
+        requests = CounterMetricFamily("tokenmarket_requests", "Finished requests.", labels=names)
+        latency = HistogramMetricFamily(
+            "tokenmarket_request_seconds", "Whole duration.", labels=names
+        )
+        first = HistogramMetricFamily(
+            "tokenmarket_first_byte_seconds", "Until the caller's first byte.", labels=names
+        )
+        tokens = CounterMetricFamily(
+            "tokenmarket_tokens", "Tokens billed or reported.", labels=(*names, "direction")
+        )
+        cost = CounterMetricFamily("tokenmarket_cost_usd", "Charged, in USD.", labels=names)
+        for labels, series in self._series.items():
+            requests.add_metric(labels, series.requests)
+            latency.add_metric(labels, _buckets(series.latency), series.sum_us / 1e6)
+            if any(series.first):
+                first.add_metric(labels, _buckets(series.first), series.first_sum_us / 1e6)
+            tokens.add_metric((*labels, "input"), series.input)
+            tokens.add_metric((*labels, "output"), series.output)
+            cost.add_metric(labels, series.cost_nano / NANO_PER_USD)
+        yield from (requests, latency, first, tokens, cost)
+        errors = CounterMetricFamily(
+            "tokenmarket_errors", "Errors sent to callers.", labels=("code", "fault")
+        )
+        for key, count in self._errors.items():
+            errors.add_metric(key, count)
+        yield errors
+        missing = CounterMetricFamily(
+            "tokenmarket_usage_missing",
+            "Answers whose upstream reported no usage.",
+            labels=("model", "provider"),
+        )
+        for key, count in self._usage_missing.items():
+            missing.add_metric(key, count)
+        yield missing
+        crashes = CounterMetricFamily("tokenmarket_crashes", "Internal errors.")
+        crashes.add_metric((), self._crashes)
+        yield crashes
+        for source in self.gauges:
+            for name, help_text, value in source():
+                gauge = GaugeMetricFamily(f"tokenmarket_{name}", help_text)
+                gauge.add_metric((), value)
+                yield gauge
+
+
+def _buckets(counts: list[int]) -> list[tuple[str, float]]:
+    """Cumulative, as Prometheus wants them."""
+    total = 0
+    rows: list[tuple[str, float]] = []
+    for bound, count in zip((*SECONDS, "+Inf"), counts, strict=True):
+        total += count
+        rows.append((str(bound), total))
+    return rows

@@ -1,0 +1,1 @@
+"""OUTBOUND: sockets to providers, how they are doing, and the keys we show them."""

@@ -1,0 +1,320 @@
+"""The keys we show to providers: several per provider, used in turn, rested when refused.
+
+A reader must know:
+
+* A key that the provider refuses (auth, no balance) rests for long and raises an alert flag; one
+  that is rate limited rests as long as the provider says. ``forbidden`` and ``rate_limited``
+  rest the key for that model only: providers grant and limit by model.
+* ``ProviderLimits`` are what our account may do there. They are kept here, before the provider
+  has to say no, so that routing goes around instead of failing.
+* A secret leaves its object only by ``reveal`` and as the rendered header of its credential; its
+  ``repr`` is ``***`` (``design/security.md`` C5).
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Iterable
+from typing import Final, NoReturn
+
+import msgspec
+
+from tokenmarket.core.catalog import Provider, ProviderLimits
+from tokenmarket.core.errors import UpstreamError
+from tokenmarket.core.routing import AVAILABLE, RouteState
+from tokenmarket.upstream.origin import Headers, checked_value
+
+# Providers that do not want ``authorization: Bearer KEY``: adapter -> (header, text before it).
+# Sources: shared/reference/providers and media, 2026-11. Those that sign requests (bedrock) or
+# exchange tokens (vertex, kling's old keys) need more than a header and are not here.
+STYLES: Final[dict[str, tuple[str, str]]] = {
+    "anthropic": ("x-api-key", ""),
+    "azure": ("api-key", ""),
+    "azure_speech": ("ocp-apim-subscription-key", ""),
+    "bfl": ("x-key", ""),
+    "deepgram": ("authorization", "Token "),
+    "elevenlabs": ("xi-api-key", ""),
+    "fal": ("authorization", "Key "),
+    "gemini": ("x-goog-api-key", ""),
+    "ideogram": ("api-key", ""),
+    "pixverse": ("api-key", ""),
+    "vidu": ("authorization", "Token "),
+}
+BEARER: Final = ("authorization", "Bearer ")
+# Servers that are often run without a key; with one they take it as Bearer.
+KEYLESS: Final = frozenset({"sandbox", "vllm", "ollama"})
+
+MODELS_RESTING_MAX: Final = 256
+_MINUTE: Final = 60
+
+
+class Rest(msgspec.Struct, frozen=True):
+    """How long a key rests after one kind of refusal; doubled each time up to the maximum."""
+
+    first_s: float
+    max_s: float
+    whole_key: bool
+    alert: bool
+
+
+RESTS: Final[dict[str, Rest]] = {
+    "auth": Rest(600.0, 3600.0, whole_key=True, alert=True),
+    "no_balance": Rest(600.0, 3600.0, whole_key=True, alert=True),
+    "quota_exhausted": Rest(300.0, 3600.0, whole_key=True, alert=True),
+    "forbidden": Rest(300.0, 3600.0, whole_key=False, alert=True),
+    "rate_limited": Rest(1.0, 60.0, whole_key=False, alert=False),
+}
+RETRY_AFTER_S_MAX: Final = 86_400.0
+
+
+class Secret:
+    """A text that does not show itself, cannot be pickled and compares in constant time."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        return self._text
+
+    def __repr__(self) -> str:
+        return "***"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._text.encode(), other._text.encode())
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._text))
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret is not pickled")
+
+
+class Credential:
+    """One key at one provider. ``headers`` is the same tuple for life: rendered heads are cached
+    by it. An empty tuple: a server without keys."""
+
+    __slots__ = ("_rests", "_secret", "alert", "headers", "id", "in_flight")
+
+    def __init__(self, id: str, headers: Headers, secret: Secret | None = None) -> None:
+        self.id = id
+        self.headers = headers
+        self.in_flight = 0
+        self.alert: str | None = None  # the kind of refusal that a person must look at
+        self._secret = secret
+        # "" = the whole key; else one upstream model -> (until, seconds of this rest, kind).
+        self._rests: dict[str, tuple[float, float, str]] = {}
+
+    def __repr__(self) -> str:
+        return f"Credential({self.id})"
+
+    def is_for(self, secret: Secret) -> bool:
+        return self._secret == secret
+
+    def resting(self, model: str, now_s: float) -> tuple[float, str] | None:
+        """(seconds left, kind of refusal) if it may not be used for ``model`` now."""
+        if not self._rests:
+            return None
+        found: tuple[float, str] | None = None
+        for scope in ("", model):
+            rest = self._rests.get(scope)
+            if (
+                rest is not None
+                and rest[0] > now_s
+                and (found is None or rest[0] - now_s > found[0])
+            ):
+                found = rest[0] - now_s, rest[2]
+        return found
+
+    def refused(self, error: UpstreamError, model: str, now_s: float) -> None:
+        """Rest as ``RESTS`` says, or as long as the provider said if it did."""
+        rule = RESTS.get(error.kind)
+        if rule is None:
+            return
+        scope = "" if rule.whole_key else model
+        before = self._rests.get(scope)
+        if before is not None and now_s < before[0]:
+            return  # an answer to a request that was sent before the rest began
+        if error.retry_after_s is not None:
+            rest_s = min(max(error.retry_after_s, 0.1), RETRY_AFTER_S_MAX)
+            grown_s = rule.first_s
+        else:
+            grown_s = rule.first_s if before is None else min(2 * before[1], rule.max_s)
+            rest_s = grown_s
+        while scope not in self._rests and len(self._rests) > MODELS_RESTING_MAX:
+            del self._rests[next(iter(self._rests))]
+        self._rests[scope] = now_s + rest_s, grown_s, error.kind
+        if rule.alert:
+            self.alert = error.kind
+
+    def worked(self, model: str) -> None:
+        """A success ends the doubling, and the alert."""
+        if self._rests or self.alert is not None:
+            self._rests.pop("", None)
+            self._rests.pop(model, None)
+            self.alert = None
+
+
+class Minute:
+    """A sum over the last sixty seconds, second by second."""
+
+    __slots__ = ("_now", "_ring", "total")
+
+    def __init__(self) -> None:
+        self._ring = [0] * _MINUTE
+        self._now = 0
+        self.total = 0
+
+    def turn(self, now_s: float) -> None:
+        now = int(now_s)
+        if now == self._now:
+            return
+        for passed in range(max(self._now + 1, now - _MINUTE + 1), now + 1):
+            self.total -= self._ring[passed % _MINUTE]
+            self._ring[passed % _MINUTE] = 0
+        self._now = max(now, self._now)
+
+    def add(self, count: int) -> None:
+        self._ring[self._now % _MINUTE] += count
+        self.total += count
+
+    def frees_s(self, now_s: float) -> float:
+        """Seconds until the oldest counted second leaves the window."""
+        for age in range(_MINUTE - 1, -1, -1):
+            if self._ring[(self._now - age) % _MINUTE]:
+                return max(self._now - age + _MINUTE - now_s, 0.0)
+        return 0.0
+
+
+class CredentialPool:
+    """The keys and limits of one provider in this process."""
+
+    def __init__(
+        self,
+        provider: Provider,
+        secrets: Iterable[tuple[str, Secret]],
+        clock: Callable[[], float],
+    ) -> None:
+        """``secrets`` are (stable id, key); ``clock`` is monotonic, in seconds. Raises ValueError
+        for a key that cannot be written into a header, without showing it."""
+        self._clock = clock
+        self._requests = Minute()
+        self._tokens = Minute()
+        self._in_flight = 0
+        self._next = 0
+        self._credentials: list[Credential] = []
+        self.update(provider, secrets)
+
+    @property
+    def credentials(self) -> tuple[Credential, ...]:
+        return tuple(self._credentials)
+
+    @property
+    def in_flight(self) -> int:
+        return self._in_flight
+
+    def update(self, provider: Provider, secrets: Iterable[tuple[str, Secret]]) -> None:
+        """A new catalog or new keys. A key that stays keeps its rest and its running requests."""
+        before = {credential.id: credential for credential in self._credentials}
+        header, lead = STYLES.get(provider.adapter, BEARER)
+        after: list[Credential] = []
+        for id, secret in secrets:
+            kept = before.get(id)
+            headers = ((header, lead + checked_value(secret.reveal())),)
+            if kept is not None and kept.is_for(secret) and kept.headers == headers:
+                after.append(kept)
+            else:
+                after.append(Credential(id, headers, secret))
+        if not after and provider.adapter in KEYLESS:
+            after.append(before.get("none") or Credential("none", ()))
+        self._provider = provider.name
+        self._limits: ProviderLimits = provider.limits
+        self._missing = provider.api_key_env or "a key"
+        self._credentials = after
+
+    def state(self, model: str = "") -> RouteState:
+        """Whether ``acquire`` would give a credential now, and if not why and until when."""
+        if not self._credentials:
+            return RouteState(available=False, kind="missing", reason=f"set {self._missing}")
+        now_s = self._clock()
+        limit = self._limited(now_s)
+        if limit is not None:
+            return limit
+        soonest: tuple[float, str] | None = None
+        for credential in self._credentials:
+            rest = credential.resting(model, now_s)
+            if rest is None:
+                return AVAILABLE
+            soonest = rest if soonest is None else min(soonest, rest)
+        wait_s, kind = soonest or (0.0, "")
+        return RouteState(
+            available=False,
+            kind="cooling",
+            reason=f"every credential is resting ({kind})",
+            retry_after_s=wait_s,
+        )
+
+    def acquire(self, model: str = "") -> Credential | None:
+        """The next key in turn that is not resting; None: see ``state``. Give it back with
+        ``release`` whatever happens."""
+        now_s = self._clock()
+        if self._limited(now_s) is not None:
+            return None
+        count = len(self._credentials)
+        for step in range(count):
+            credential = self._credentials[(self._next + step) % count]
+            if credential.resting(model, now_s) is None:
+                self._next = (self._next + step + 1) % count
+                credential.in_flight += 1
+                self._in_flight += 1
+                self._requests.turn(now_s)
+                self._requests.add(1)
+                return credential
+        return None
+
+    def release(
+        self,
+        credential: Credential,
+        error: UpstreamError | None,
+        model: str = "",
+        *,
+        verdict: bool = True,
+    ) -> None:
+        """``verdict`` False: the attempt ended before the provider said anything about the key."""
+        credential.in_flight -= 1
+        self._in_flight -= 1
+        if error is not None:
+            credential.refused(error, model, self._clock())
+        elif verdict:
+            credential.worked(model)
+
+    def used(self, tokens: int) -> None:
+        """Tokens of a finished request, for the limit of tokens per minute."""
+        if self._limits.tpm:
+            self._tokens.turn(self._clock())
+            self._tokens.add(max(tokens, 0))
+
+    def _limited(self, now_s: float) -> RouteState | None:
+        limits = self._limits
+        if limits.concurrency and self._in_flight >= limits.concurrency:
+            return self._limit("concurrency", 1.0)
+        if limits.rpm:
+            self._requests.turn(now_s)
+            if self._requests.total >= limits.rpm:
+                return self._limit("requests per minute", self._requests.frees_s(now_s))
+        if limits.tpm:
+            self._tokens.turn(now_s)
+            if self._tokens.total >= limits.tpm:
+                return self._limit("tokens per minute", self._tokens.frees_s(now_s))
+        return None
+
+    def _limit(self, which: str, wait_s: float) -> RouteState:
+        return RouteState(
+            available=False,
+            kind="limit",
+            reason=f"our limit of {which} at {self._provider}",
+            retry_after_s=wait_s,
+        )

@@ -1,0 +1,100 @@
+"""Opens connections: direct or through a proxy, with TLS verified always."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+from collections.abc import Callable
+
+from tokenmarket.core.errors import UpstreamError
+from tokenmarket.upstream.connection import Connection, Home
+from tokenmarket.upstream.origin import Origin
+from tokenmarket.upstream.proxy import Proxies, Proxy, Tunnel
+
+
+def tls_context() -> ssl.SSLContext:
+    """The system's trust store (or SSL_CERT_FILE), host name checks, TLS 1.2 or newer."""
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+class Dialer:
+    """Makes ``Connection`` objects that are ready for a request."""
+
+    def __init__(
+        self,
+        *,
+        ssl_context: ssl.SSLContext | None,
+        proxies: Proxies,
+        clock: Callable[[], float],
+        idle_s: float,
+    ) -> None:
+        context = tls_context() if ssl_context is None else ssl_context
+        if context.verify_mode != ssl.CERT_REQUIRED or not context.check_hostname:
+            raise ValueError("upstream certificates are verified always")
+        self._tls = context
+        self._proxies = proxies
+        self._clock = clock
+        self._idle_s = idle_s
+
+    def proxy(self, origin: Origin) -> Proxy | None:
+        return self._proxies.choose(origin)
+
+    async def open(self, origin: Origin, home: Home, connect_s: float) -> Connection:
+        """Raises UpstreamError: timeout (stage connect) or connect."""
+        connection = Connection(home, self._clock, self._idle_s)
+        try:
+            # The only timer per await in this package: it is paid once per connection.
+            async with asyncio.timeout(connect_s):
+                await self._open(connection, origin)
+        except TimeoutError:
+            message = f"no connection within {connect_s:g} s"
+            raise UpstreamError("timeout", message, stage="connect") from None
+        except ssl.SSLCertVerificationError as error:
+            message = f"the certificate is not trusted: {error.verify_message}"
+            raise UpstreamError("connect", message) from error
+        except OSError as error:
+            raise UpstreamError("connect", f"no connection: {_why(error)}") from error
+        return connection
+
+    async def _open(self, connection: Connection, origin: Origin) -> None:
+        loop = asyncio.get_running_loop()
+        proxy = self._proxies.choose(origin)
+        if proxy is None:
+            context = self._tls if origin.tls else None
+            await loop.create_connection(lambda: connection, origin.host, origin.port, ssl=context)
+        elif not origin.tls:
+            await loop.create_connection(lambda: connection, proxy.host, proxy.port)
+        else:
+            await self._tunnel(connection, origin, proxy)
+
+    async def _tunnel(self, connection: Connection, origin: Origin, proxy: Proxy) -> None:
+        loop = asyncio.get_running_loop()
+        tunnel = Tunnel(proxy, origin)
+        plain, _ = await loop.create_connection(lambda: tunnel, proxy.host, proxy.port)
+        try:
+            opened = await tunnel.opened
+            secure = await loop.start_tls(
+                opened, connection, self._tls, server_hostname=origin.host
+            )
+        except BaseException:
+            plain.abort()
+            raise
+        if secure is None:
+            raise ConnectionResetError("the proxy closed the tunnel")
+        connection.connection_made(secure)
+
+
+def _why(error: OSError) -> str:
+    """The cause in words, without the addresses that some loops put into the message."""
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed ({error.reason or 'no reason given'})"
+    if isinstance(error, socket.gaierror):
+        return "the host name is not known"
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno).lower()
+    return type(error).__name__

@@ -1,0 +1,145 @@
+"""The outbound side as ``gateway.py`` sees it: four calls over client, credentials and health.
+
+A provider whose base URL is ``sandbox:`` is served in the process by the transport handed in as
+``local``; it passes through the same credentials and health as all others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+from tokenmarket.adapters.protocol import Head, UpstreamRequest
+from tokenmarket.core.catalog import Provider, Route, Timeouts
+from tokenmarket.core.errors import UpstreamError
+from tokenmarket.core.routing import AVAILABLE, RouteState
+from tokenmarket.upstream.client import UpstreamClient
+from tokenmarket.upstream.credentials import Credential, CredentialPool, Secret
+from tokenmarket.upstream.health import Health
+from tokenmarket.upstream.origin import Headers, Origin
+
+LOCAL_URL = "sandbox:"
+
+
+class Answer(Protocol):
+    """What every transport gives: the head at once, the body as it is asked for."""
+
+    head: Head
+
+    async def read(self, bytes_max: int) -> bytes: ...
+    async def chunk(self) -> bytes: ...
+    def abort(self) -> None: ...
+
+
+class Local(Protocol):
+    """A provider inside this process."""
+
+    async def send(
+        self,
+        origin: object,
+        request: UpstreamRequest,
+        authorization: Headers,
+        timeouts: Timeouts,
+    ) -> Answer: ...
+
+
+class Outbound:
+    """``state`` for planning; ``acquire``, ``send``, ``release`` for each attempt."""
+
+    def __init__(
+        self,
+        client: UpstreamClient,
+        health: Health,
+        clock: Callable[[], float],
+        *,
+        local: Local | None = None,
+    ) -> None:
+        self._client = client
+        self._health = health
+        self._clock = clock
+        self._local = local
+        self._pools: dict[str, CredentialPool] = {}
+
+    def update(
+        self,
+        providers: Mapping[str, Provider],
+        secrets: Callable[[Provider], Iterable[tuple[str, Secret]]],
+    ) -> None:
+        """Take over a new catalog or new keys; running requests keep what they have.
+
+        ``secrets`` gives the (id, key) pairs of a provider: its environment variable and what the
+        store holds for it. Raises ValueError for a base URL or key that cannot be used, before
+        anything was changed.
+        """
+        found = {provider.name: list(secrets(provider)) for provider in providers.values()}
+        for provider in providers.values():
+            if provider.base_url != LOCAL_URL:
+                Origin.parse(provider.base_url)
+            CredentialPool(provider, found[provider.name], self._clock)  # refuses bad keys
+        for name in set(self._pools) - set(providers):
+            del self._pools[name]
+        for name, provider in providers.items():
+            pool = self._pools.get(name)
+            if pool is None:
+                self._pools[name] = CredentialPool(provider, found[name], self._clock)
+            else:
+                pool.update(provider, found[name])
+
+    def state(self, route: Route) -> RouteState:
+        """Credentials first, because their reason tells the operator what to do."""
+        pool = self._pools.get(route.provider.name)
+        if pool is None:
+            return RouteState(available=False, kind="missing", reason="an unknown provider")
+        found = pool.state(route.upstream_model)
+        return found if found is not AVAILABLE else self._health.snapshot_for(route)
+
+    def acquire(self, route: Route) -> Credential:
+        """Give it back with ``release``. Raises UpstreamError (kind auth, rate_limited or
+        overloaded, without a status) when nothing is free: nothing was sent."""
+        pool = self._pools.get(route.provider.name)
+        credential = pool.acquire(route.upstream_model) if pool is not None else None
+        if pool is None or credential is None:
+            found = self.state(route)
+            kind = "auth" if found.kind == "missing" else "rate_limited"
+            raise UpstreamError(
+                kind, found.reason or "no credential is free", retry_after_s=found.retry_after_s
+            )
+        if not self._health.begin(route):
+            pool.release(credential, None, verdict=False)
+            wait_s = self._health.snapshot_for(route).retry_after_s
+            raise UpstreamError("overloaded", "the route is cooling down", retry_after_s=wait_s)
+        return credential
+
+    async def send(
+        self, route: Route, credential: Credential, request: UpstreamRequest, timeouts: Timeouts
+    ) -> Answer:
+        """As ``UpstreamClient.send``."""
+        base_url = route.provider.base_url
+        if base_url != LOCAL_URL:
+            origin = Origin.parse(base_url)
+            return await self._client.send(origin, request, credential.headers, timeouts)
+        if self._local is None:
+            raise UpstreamError("connect", "the sandbox is switched off")
+        return await self._local.send(None, request, credential.headers, timeouts)
+
+    def release(
+        self, route: Route, credential: Credential, error: UpstreamError | None, first_byte_us: int
+    ) -> None:
+        """The attempt is over. ``error`` None and ``first_byte_us`` 0: it ended without an answer
+        (the client left), which says nothing about key or route."""
+        answered = error is not None or first_byte_us > 0
+        pool = self._pools.get(route.provider.name)
+        if pool is not None:
+            pool.release(credential, error, route.upstream_model, verdict=answered)
+        if error is not None:
+            self._health.failure(route, error)
+        elif answered:
+            self._health.success(route, first_byte_ms=first_byte_us / 1000)
+        else:
+            self._health.abandoned(route)
+
+    def used(self, route: Route, tokens: int) -> None:
+        """Tokens of a finished request, for the provider's tokens-per-minute limit."""
+        pool = self._pools.get(route.provider.name)
+        if pool is not None:
+            pool.used(tokens)

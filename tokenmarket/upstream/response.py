@@ -1,0 +1,159 @@
+"""One answer of an upstream as its reader sees it: the head, then ``chunk`` after ``chunk``.
+
+``connection.py`` fills it in from socket callbacks, the gateway takes from it. What lies below the
+line "for the connection" is not for the gateway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, Protocol
+
+from tokenmarket.adapters.protocol import Head
+from tokenmarket.core.catalog import Timeouts
+from tokenmarket.core.errors import FailureKind, UpstreamError
+from tokenmarket.upstream.inflate import Inflater
+from tokenmarket.upstream.keepalive import Waiting
+
+WAIT_HEAD: Final = 0
+WAIT_CHUNK: Final = 1
+WAIT_BODY: Final = 2
+
+
+class Line(Protocol):
+    """What a running response needs from its connection."""
+
+    def resume(self) -> None: ...
+    def fail(self, kind: FailureKind, message: str, stage: str | None = None) -> None: ...
+
+
+class UpstreamResponse:
+    """One answer. Made by ``UpstreamClient.send``, which returns it when the head is complete.
+
+    Times are seconds of the client's clock, 0.0 = not yet: ``started_s`` (send was called),
+    ``sent_s`` (the request was handed to the socket), ``head_s``, ``data_s`` (first real data:
+    not blank lines or SSE comments). Until real data came the first-byte timer runs, whatever
+    else arrives, and the idle timer does not; afterwards any byte counts as a sign of life.
+    While reading is paused because the reader is slow, the idle timer stands still.
+    """
+
+    # Defaults live in the class: setting twenty attributes would cost as much as a parser call.
+    head: Head
+    head_s: float = 0.0
+    data_s: float = 0.0
+    complete: bool = False  # the body ended properly (it may still wait to be taken)
+    connection: Line | None = None
+    queued_bytes: int = 0
+    limit_bytes: int = 0
+    paused: bool = False
+    error: UpstreamError | None = None
+    inflater: Inflater | None = None
+    waiting: Waiting | None = None
+    waiter: asyncio.Future[None] | None = None
+    wants: int = WAIT_HEAD
+
+    def __init__(self, started_s: float, sent_s: float, timeouts: Timeouts, reused: bool) -> None:
+        self.started_s = started_s
+        self.sent_s = self.last_s = sent_s
+        self.timeouts = timeouts
+        self.reused = reused
+        self.inbox: list[bytes] = []
+
+    @property
+    def connect_us(self) -> int:
+        """Microseconds from ``send`` until a connection was there."""
+        return int((self.sent_s - self.started_s) * 1e6)
+
+    @property
+    def first_byte_us(self) -> int | None:
+        """Microseconds from the request to the complete head."""
+        return int((self.head_s - self.sent_s) * 1e6) if self.head_s else None
+
+    @property
+    def first_data_us(self) -> int | None:
+        """Microseconds from the request to the first body byte that was not keep-alive."""
+        return int((self.data_s - self.sent_s) * 1e6) if self.data_s else None
+
+    async def chunk(self) -> bytes:
+        """The bytes that arrived since the last call, waiting for some; b"" at the end.
+
+        Raises UpstreamError (timeout, stream_broken, upstream_error) after the last good bytes.
+        """
+        if not self.inbox:
+            if not self.complete and self.error is None:
+                await self._wait(WAIT_CHUNK)
+            if not self.inbox:
+                if self.error is not None:
+                    raise self.error
+                return b""
+        chunks = self.inbox
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        self.inbox = []
+        self.queued_bytes = 0
+        if self.paused:
+            self._resume()
+        return data
+
+    async def read(self, bytes_max: int) -> bytes:
+        """The whole body; does not wait when it is here already.
+
+        Raises UpstreamError("upstream_error") above ``bytes_max`` (the connection is closed), and
+        what ``chunk`` raises.
+        """
+        self.limit_bytes = bytes_max
+        if not self.complete and self.error is None:
+            if self.paused:
+                self._resume()
+            if self.queued_bytes <= bytes_max:
+                await self._wait(WAIT_BODY)
+        if self.error is not None:
+            raise self.error
+        if self.queued_bytes > bytes_max:
+            self._over()
+        chunks, self.inbox = self.inbox, []
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def abort(self) -> None:
+        """We want no more: closes the connection at once. Does nothing after the end."""
+        if self.connection is not None:
+            self.connection.fail("stream_broken", "given up by the gateway")
+
+    def _over(self) -> None:
+        message = f"the answer is larger than {self.limit_bytes} bytes"
+        if self.connection is not None:
+            self.connection.fail("upstream_error", message)
+        self.inbox = []
+        raise UpstreamError("upstream_error", message, status=self.head.status)
+
+    def _wait(self, wants: int) -> asyncio.Future[None]:
+        if self.waiter is not None and not self.waiter.done():
+            raise RuntimeError("two readers of one upstream response")
+        self.wants = wants
+        self.waiter = waiter = asyncio.get_running_loop().create_future()
+        return waiter
+
+    def _resume(self) -> None:
+        self.paused = False
+        if self.connection is not None:
+            self.connection.resume()
+
+    # ---------------------------------------------------------- for the connection and the client
+
+    def check_head(self) -> None:
+        """For ``UpstreamClient.send``: raise if there is no head."""
+        if not self.head_s and self.error is not None:
+            raise self.error
+
+    def wake(self) -> None:
+        waiter = self.waiter
+        if waiter is None or waiter.done():
+            return
+        if (
+            self.complete
+            or self.error is not None
+            or (self.wants == WAIT_CHUNK and self.inbox)
+            or (self.wants == WAIT_HEAD and self.head_s)
+            or (self.wants == WAIT_BODY and self.queued_bytes > self.limit_bytes)
+        ):
+            self.waiter = None
+            waiter.set_result(None)

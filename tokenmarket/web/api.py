@@ -1,0 +1,117 @@
+"""The public API's table of paths: which handler answers, with which methods.
+
+Every row of the table is authenticated inside its handler (``design/security.md`` A9): operations in
+``gateway.py``, reads in ``web/reads.py``. What is not in the table is 404, a wrong method is 405.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from tokenmarket.accounts import Accounts
+from tokenmarket.billing.clock import Clock
+from tokenmarket.core.errors import ApiError
+from tokenmarket.core.wire import Client, Inbound, bearer_token
+from tokenmarket.gateway import Gateway
+from tokenmarket.replies import error_body, error_lines
+from tokenmarket.telemetry import Telemetry
+from tokenmarket.web.health import Health
+from tokenmarket.web.reads import Reads
+
+PREFIX = "/api/v1"
+# Operations of design/api.md section 1 that exist so far; the others answer 404 until they do.
+OPERATIONS = {
+    f"{PREFIX}/chat/completions": "chat",
+    f"{PREFIX}/completions": "completions",
+    f"{PREFIX}/embeddings": "embeddings",
+}
+
+Page = Callable[[Inbound], Awaitable[tuple[int, bytes, bytes]]]
+
+
+class Api:
+    """``handle`` is what a front calls for every request; it raises nothing."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        reads: Reads,
+        health: Health,
+        accounts: Accounts,
+        telemetry: Telemetry,
+        clock: Clock,
+        docs_url: str,
+    ) -> None:
+        self._gateway = gateway
+        self._accounts = accounts
+        self._telemetry = telemetry
+        self._clock = clock
+        self._docs_url = docs_url
+        self._exact = reads.exact(PREFIX)
+        self._prefixes = reads.prefixes(PREFIX)
+        self._public = health.pages()
+
+    async def handle(self, inbound: Inbound, client: Client) -> None:
+        """Answer one request."""
+        operation = OPERATIONS.get(inbound.path)
+        if operation is not None and inbound.method == "POST":
+            await self._gateway.run(operation, inbound, client)
+            return
+        try:
+            status, head, body = await self._page(inbound, operation)
+        except ApiError as error:
+            status = error.status
+            head, body = self.refusal(inbound.request_id, error)
+        except Exception as error:
+            self._telemetry.crash(inbound.request_id, error)
+            failure = ApiError("PLATFORM_002", "An internal error; nothing was charged.")
+            status = failure.status
+            head, body = self.refusal(inbound.request_id, failure)
+        client.respond(status, head, body)
+
+    def refusal(self, request_id: str, error: ApiError) -> tuple[bytes, bytes]:
+        """Head block and body of an error that no exchange stands behind."""
+        head = b"x-request-id: %b\r\n" % request_id.encode("ascii")
+        return head + error_lines(error), error_body(error, request_id, self._docs_url)
+
+    async def _page(self, inbound: Inbound, operation: str | None) -> tuple[int, bytes, bytes]:
+        path, method = inbound.path, inbound.method
+        if operation is not None:
+            _wrong_method(method, "POST")
+        public = self._public.get(path)
+        if public is not None:
+            _only_get(method)
+            return public()
+        read = self._exact.get(path)
+        rest = ""
+        if read is None:
+            for prefix, handler in self._prefixes:
+                if path.startswith(prefix) and len(path) > len(prefix):
+                    read, rest = handler, path[len(prefix) :]
+                    break
+        if read is None:
+            raise ApiError("REQUEST_004", f"There is nothing at {path[:200]!r}.")
+        _only_get(method)
+        started_us = self._clock.monotonic_us()
+        token = bearer_token(inbound)
+        caller = self._accounts.lookup(token)
+        if caller is None:
+            caller = await self._accounts.authenticate(token, inbound.address)
+        body = await read(caller, rest, inbound.query)
+        ms = (self._clock.monotonic_us() - started_us) // 1000
+        head = (
+            b"x-request-id: %b\r\nopenai-processing-ms: %d\r\ncontent-type: application/json\r\n"
+            b"cache-control: no-store\r\n" % (inbound.request_id.encode("ascii"), ms)
+        )
+        return 200, head, body
+
+
+def _only_get(method: str) -> None:
+    if method not in ("GET", "HEAD"):
+        _wrong_method(method, "GET, HEAD")
+
+
+def _wrong_method(method: str, allow: str) -> None:
+    raise ApiError(
+        "REQUEST_005", f"{method} is not answered here; use {allow}.", allow=allow
+    )

@@ -1,0 +1,472 @@
+"""The HTTP/1.1 server of the API: bytes of a connection -> Inbound, and answers -> bytes.
+
+Written on ``asyncio.Protocol`` and llhttp (httptools) because a request then costs a third of what
+it costs under an ASGI server (``docs/decisions/0002-own-http-front.md`` has the figures), and
+because it can enforce what those do not: header and body deadlines, header limits, a write deadline
+for slow readers (``design/security.md`` N1-N5).
+
+What a reader must know: one connection serves one request at a time; what a client pipelines waits,
+with reading paused. A handler runs as one Task; when the client leaves, the Task is cancelled only
+while ``Reply.cancellable`` is set, otherwise it finds ``gone`` set.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import cast
+
+import httptools
+import msgspec
+
+from tokenmarket.core.errors import ApiError
+from tokenmarket.core.wire import ClientGone, Inbound
+
+_STATUS = {
+    status: f"HTTP/1.1 {status} {phrase}\r\n".encode("ascii")
+    for status, phrase in (
+        *((int(known), known.phrase) for known in HTTPStatus),
+        *((extra, "Error") for extra in range(400, 600) if extra not in {int(k) for k in HTTPStatus}),
+    )
+}
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_SINGLE = frozenset(
+    {b"host", b"content-type", b"content-length", b"transfer-encoding", b"idempotency-key"}
+)
+
+
+class FrontLimits(msgspec.Struct, frozen=True):
+    """What one connection may cost us."""
+
+    body_bytes_max: int = 32 * 1024 * 1024
+    multipart_bytes_max: int = 200 * 1024 * 1024
+    header_bytes_max: int = 16 * 1024
+    headers_max: int = 100
+    header_s: float = 10.0  # from the first byte of a request to the end of its head
+    body_stall_s: float = 30.0  # without a byte of the body
+    idle_s: float = 75.0  # between requests
+    write_stall_s: float = 60.0  # a reader that takes nothing
+    pipeline_max: int = 16
+
+
+Handler = Callable[[Inbound, "Reply"], Awaitable[None]]
+Refusal = Callable[[str, ApiError], tuple[bytes, bytes]]  # request id, error -> head block, body
+
+
+class Front:
+    """What all connections share: the handler, limits, clocks, and the set to drain at the end."""
+
+    def __init__(
+        self,
+        handler: Handler,
+        refusal: Refusal,
+        new_id: Callable[[int], str],
+        *,
+        limits: FrontLimits,
+        address: Callable[[str, dict[bytes, bytes]], str],
+    ) -> None:
+        self.handler = handler
+        self.refusal = refusal
+        self.new_id = new_id
+        self.limits = limits
+        self.address = address
+        self.connections: set[Connection] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.draining = False
+        self.date_line = b""
+        self._sweeper: asyncio.Task[None] | None = None
+
+    def protocol(self) -> Connection:
+        """A new connection (``loop.create_server``'s factory)."""
+        return Connection(self)
+
+    def start(self) -> None:
+        """Begin the one periodic sweep that all deadlines hang on."""
+        self._refresh_date()
+        self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
+
+    async def drain(self, deadline_s: float) -> int:
+        """Stop keep-alive, wait for running requests, then abort the rest; returns how many."""
+        self.draining = True
+        for connection in list(self.connections):
+            connection.close_if_idle()
+        if self.tasks:
+            await asyncio.wait(list(self.tasks), timeout=deadline_s)
+        left = list(self.tasks)
+        for connection in list(self.connections):
+            connection.abort()
+        if left:
+            await asyncio.wait(left, timeout=2)
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        return len(left)
+
+    def _refresh_date(self) -> None:
+        self.date_line = f"date: {formatdate(usegmt=True)}\r\n".encode("ascii")
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(0.5)
+            self._refresh_date()
+            now_s = time.monotonic()
+            for connection in list(self.connections):
+                connection.check_deadlines(now_s)
+
+
+class Connection(asyncio.Protocol):
+    """One client connection."""
+
+    __slots__ = (
+        "_body",
+        "_body_bytes",
+        "_body_max",
+        "_deadline_s",
+        "_drain_waiter",
+        "_front",
+        "_header_bytes",
+        "_headers",
+        "_keep_alive",
+        "_loop",
+        "_method",
+        "_paused_since_s",
+        "_peer",
+        "_queue",
+        "_reading_head",
+        "_refused",
+        "_task",
+        "_url",
+        "gone",
+        "parser",
+        "reply",
+        "transport",
+    )
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+        self._loop = asyncio.get_running_loop()
+        self.parser = httptools.HttpRequestParser(self)
+        self.transport: asyncio.Transport | None = None
+        self.gone = False
+        self.reply: Reply | None = None  # of the request being served
+        self._task: asyncio.Task[None] | None = None
+        self._queue: deque[tuple[Inbound, bool]] = deque()
+        self._drain_waiter: asyncio.Future[None] | None = None
+        self._paused_since_s = 0.0
+        self._deadline_s = time.monotonic() + front.limits.header_s
+        self._refused = False
+        self._reading_head = False
+        self._peer = ""
+        self._reset()
+
+    def _reset(self) -> None:
+        self._url = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._header_bytes = 0
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self._body_max = 0
+        self._keep_alive = True
+        self._method = "GET"
+
+    # --- connection -----------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
+        peer = transport.get_extra_info("peername")
+        self._peer = peer[0] if peer else ""
+        self._front.connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.gone = True
+        self._front.connections.discard(self)
+        self._queue.clear()
+        waiter, self._drain_waiter = self._drain_waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(ClientGone())
+        reply = self.reply
+        if reply is not None and reply.cancellable and self._task is not None:
+            self._task.cancel()
+
+    def eof_received(self) -> bool:
+        if self._reading_head or (self._body_max and self.reply is None and not self._queue):
+            self._refuse(ApiError("REQUEST_001", "The request was cut short.", reason="cut"))
+            return True
+        return False  # closes: a client that half-closes has left (as nginx sees it)
+
+    def pause_writing(self) -> None:
+        self._paused_since_s = time.monotonic()
+        if self._drain_waiter is None:
+            self._drain_waiter = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        self._paused_since_s = 0.0
+        waiter, self._drain_waiter = self._drain_waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def check_deadlines(self, now_s: float) -> None:
+        """Called by the sweep."""
+        limits = self._front.limits
+        if self._paused_since_s and now_s - self._paused_since_s > limits.write_stall_s:
+            self.abort()
+        elif self.reply is None and not self._refused and now_s > self._deadline_s:
+            if self._reading_head or self._body_max:
+                part = "head" if self._reading_head else "body"
+                self._refuse(
+                    ApiError(
+                        "REQUEST_001", f"The {part} of the request came too slowly.", reason="slow"
+                    )
+                )
+            elif self.transport is not None:
+                self.transport.close()
+
+    def close_if_idle(self) -> None:
+        if self.reply is None and not self._queue and self.transport is not None:
+            self.transport.close()
+
+    def abort(self) -> None:
+        """Cut the connection now."""
+        if self.transport is not None and not self.gone:
+            self.transport.abort()
+
+    # --- parsing --------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserCallbackError as error:
+            cause = error.__context__
+            if not isinstance(cause, ApiError):
+                raise
+            self._refuse(cause)
+        except httptools.HttpParserUpgrade:
+            self._refuse(ApiError("REQUEST_001", "Upgrades are not offered.", reason="upgrade"))
+        except httptools.HttpParserError as error:
+            self._refuse(ApiError("REQUEST_001", f"Not HTTP: {error}", reason="malformed_http"))
+
+    def on_message_begin(self) -> None:
+        self._reset()
+        self._reading_head = True
+        self._deadline_s = time.monotonic() + self._front.limits.header_s
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+        self._header_bytes += len(url)
+        if self._header_bytes > self._front.limits.header_bytes_max:
+            raise _head_too_large()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        headers = self._headers
+        self._header_bytes += len(name) + len(value)
+        if name in headers:
+            if name in _SINGLE:
+                raise ApiError(
+                    "REQUEST_001", f"The header {name.decode('latin-1')} is given twice."
+                )
+            value = headers[name] + b", " + value
+        headers[name] = value
+        limits = self._front.limits
+        if self._header_bytes > limits.header_bytes_max or len(headers) > limits.headers_max:
+            raise _head_too_large()
+
+    def on_headers_complete(self) -> None:
+        self._reading_head = False
+        self._keep_alive = self.parser.should_keep_alive()
+        self._method = self.parser.get_method().decode("ascii")
+        headers = self._headers
+        limits = self._front.limits
+        if not self._url.startswith(b"/"):
+            raise ApiError("REQUEST_001", "Expected a path as the request target.")
+        if b"host" not in headers and self.parser.get_http_version() == "1.1":
+            raise ApiError("REQUEST_001", "The Host header is missing.")
+        multipart = headers.get(b"content-type", b"")[:10].lower() == b"multipart/"
+        self._body_max = limits.multipart_bytes_max if multipart else limits.body_bytes_max
+        length = headers.get(b"content-length")
+        if length is not None and int(length) > self._body_max:
+            raise _body_too_large(self._body_max)
+        if headers.get(b"expect", b"").lower() == b"100-continue" and self.transport is not None:
+            self.transport.write(_CONTINUE)
+        self._deadline_s = time.monotonic() + limits.body_stall_s
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        if self._body_bytes > self._body_max:
+            raise _body_too_large(self._body_max)
+        self._body.append(body)
+        self._deadline_s = time.monotonic() + self._front.limits.body_stall_s
+
+    def on_message_complete(self) -> None:
+        self._body_max = 0
+        front = self._front
+        path, _, query = self._url.partition(b"?")
+        body = self._body
+        now_us = time.time_ns() // 1000
+        inbound = Inbound(
+            front.new_id(now_us),
+            self._method,
+            path.decode("latin-1"),
+            query,
+            self._headers,
+            body[0] if len(body) == 1 else b"".join(body),
+            front.address(self._peer, self._headers),
+            now_us,
+            time.monotonic_ns() // 1000,
+        )
+        keep_alive = self._keep_alive and not front.draining
+        if self.reply is None:
+            self._serve(inbound, keep_alive=keep_alive)
+            return
+        self._queue.append((inbound, keep_alive))
+        if self.transport is not None:
+            self.transport.pause_reading()
+        if len(self._queue) > front.limits.pipeline_max:
+            raise ApiError("REQUEST_001", "Too many pipelined requests.")
+
+    # --- serving --------------------------------------------------------------------------------
+
+    def _serve(self, inbound: Inbound, *, keep_alive: bool) -> None:
+        reply = self.reply = Reply(self, keep_alive=keep_alive, head_only=inbound.method == "HEAD")
+        task = self._loop.create_task(self._run(inbound, reply))
+        self._task = task
+        self._front.tasks.add(task)
+        task.add_done_callback(self._front.tasks.discard)
+
+    async def _run(self, inbound: Inbound, reply: Reply) -> None:
+        try:
+            await self._front.handler(inbound, reply)
+        finally:
+            if not reply.done:
+                self.abort()
+            self._next(reply)
+
+    def _next(self, reply: Reply) -> None:
+        """The served request is over: the next one, or wait for it."""
+        self.reply = None
+        self._task = None
+        transport = self.transport
+        if transport is None or self.gone:
+            return
+        if not reply.keep_alive or self._front.draining or self._refused:
+            transport.close()
+            return
+        self._deadline_s = time.monotonic() + self._front.limits.idle_s
+        if self._queue:
+            inbound, keep_alive = self._queue.popleft()
+            self._serve(inbound, keep_alive=keep_alive)
+            if not self._queue:
+                transport.resume_reading()
+
+    def _refuse(self, error: ApiError) -> None:
+        """Answer what cannot be served and close; a request that is running ends first."""
+        self._refused = True
+        transport = self.transport
+        if transport is None or self.gone:
+            return
+        if self.reply is not None or self._queue:
+            transport.pause_reading()  # the answer to garbage after a good request is the close
+            return
+        head, body = self._front.refusal(self._front.new_id(time.time_ns() // 1000), error)
+        transport.write(
+            b"%b%b%bcontent-length: %d\r\nconnection: close\r\n\r\n%b"
+            % (_STATUS[error.status], self._front.date_line, head, len(body), body)
+        )
+        transport.close()
+
+    # --- writing --------------------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        if not self.gone and self.transport is not None:
+            self.transport.write(data)
+
+    async def drained(self) -> None:
+        """Returns when the client has taken enough to be sent more; ClientGone if it left."""
+        waiter = self._drain_waiter
+        if waiter is not None:
+            await waiter
+        if self.gone:
+            raise ClientGone
+
+    @property
+    def date_line(self) -> bytes:
+        return self._front.date_line
+
+
+class Reply:
+    """The answer to one request (``core.wire.Client``)."""
+
+    __slots__ = ("_chunked", "_connection", "_head_only", "begun", "cancellable", "done", "keep_alive")
+
+    def __init__(self, connection: Connection, *, keep_alive: bool, head_only: bool) -> None:
+        self._connection = connection
+        self._head_only = head_only
+        self._chunked = connection.parser.get_http_version() != "1.0"
+        self.keep_alive = keep_alive
+        self.begun = False
+        self.done = False
+        self.cancellable = False
+
+    @property
+    def gone(self) -> bool:
+        return self._connection.gone
+
+    def respond(self, status: int, head: bytes, body: bytes) -> None:
+        """A whole answer in one write."""
+        self.begun = self.done = True
+        self._connection.write(
+            b"%b%b%b%bcontent-length: %d\r\n\r\n%b"
+            % (
+                _STATUS[status],
+                self._connection.date_line,
+                head,
+                b"" if self.keep_alive else b"connection: close\r\n",
+                len(body),
+                b"" if self._head_only else body,
+            )
+        )
+
+    def begin(self, status: int, head: bytes) -> None:
+        """The head of a stream."""
+        self.begun = True
+        if not self._chunked:
+            self.keep_alive = False
+        self._connection.write(
+            b"%b%b%b%b%b\r\n"
+            % (
+                _STATUS[status],
+                self._connection.date_line,
+                head,
+                b"transfer-encoding: chunked\r\n" if self._chunked else b"",
+                b"" if self.keep_alive else b"connection: close\r\n",
+            )
+        )
+
+    async def send(self, data: bytes) -> None:
+        """Stream bytes; waits while the client is slow."""
+        connection = self._connection
+        if connection.gone:
+            raise ClientGone
+        connection.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+        if connection._drain_waiter is not None:
+            await connection.drained()
+
+    def end(self, data: bytes) -> None:
+        """The last stream bytes."""
+        self.done = True
+        if self._chunked:
+            data = b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n"
+        self._connection.write(data)
+
+
+def _head_too_large() -> ApiError:
+    return ApiError("REQUEST_006", "The head of the request is too large.", reason="headers")
+
+
+def _body_too_large(bytes_max: int) -> ApiError:
+    return ApiError("REQUEST_006", f"The body is larger than {bytes_max} bytes.", reason="body")
