@@ -29,7 +29,7 @@ import uvloop
 
 CONNECT_AT_ONCE = 200
 ANSWER_TIMEOUT_S = 60.0
-_KEPT_TAIL = 64
+_KEPT_TAIL = 600  # of a body: its end, and what an error says
 
 
 class LoadError(Exception):
@@ -256,9 +256,9 @@ async def streams(client: Client, *, spread_s: float = 0.0, held: Callable[[], N
     loop = asyncio.get_running_loop()
 
     def finished(connection: Connection) -> None:
-        assert isinstance(connection, StreamConnection)
         load.requests += 1
-        load.events += connection.events
+        if isinstance(connection, StreamConnection):
+            load.events += connection.events
         if load.requests == len(client.connections):
             client.end()
 

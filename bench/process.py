@@ -1,6 +1,5 @@
 """Processes that the benchmark starts, and what /proc says about them and their children."""
 
-import ctypes
 import os
 import signal
 import socket
@@ -11,8 +10,6 @@ from pathlib import Path
 
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 STOP_S = 40.0
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None)
 
 
 class BenchError(Exception):
@@ -42,19 +39,15 @@ class Process:
         self.log = log
         self.started_s = time.monotonic()
 
-        def prepare() -> None:
-            # runs in the child: dies with the benchmark even if that is killed
-            _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-            os.sched_setaffinity(0, cores)
-
+        # it dies with the benchmark even if that is killed
+        wrapped = ["setpriv", "--pdeathsig", "TERM", "taskset", "-c", _comma(cores), *command]
         with log.open("ab") as output:
             self._popen = subprocess.Popen(
-                command,
+                wrapped,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 env={**os.environ, **(environment or {})},
-                preexec_fn=prepare,
                 start_new_session=True,
             )
         self.pid = self._popen.pid
@@ -121,6 +114,21 @@ class Process:
 
     def _log_end(self) -> str:
         return self.log.read_bytes()[-1500:].decode("utf-8", "replace") or "no output"
+
+
+def others_cpu_s() -> float:
+    """CPU that everybody else on this machine has used since it was started.
+
+    Exact only when all processes of the benchmark have ended: children count when they do.
+    """
+    first = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()
+    user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, first[1:9])
+    busy_s = (user + nice + system + irq + softirq + steal) * TICK_S
+    return busy_s - sum(os.times()[:4])
+
+
+def _comma(numbers: set[int]) -> str:
+    return ",".join(str(number) for number in sorted(numbers))
 
 
 def _tree(root: int) -> list[int]:

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from decimal import Decimal
 from http.client import HTTPConnection
@@ -36,6 +37,8 @@ class Target:
         self.stream_port = stream_port or port
         self.path = path
         self.key = key
+        self.answered = 0  # requests answered with 200, for the books at the end
+        self.first_answer_s = 0.0  # from the start of the process
 
     def request(self, model: str, *, stream: bool) -> tuple[int, bytes]:
         """Port and bytes of one request."""
@@ -69,6 +72,7 @@ class Target:
             connection.close()
         if response.status != 200 or traffic.ANSWER_END not in answer:
             raise BenchError(f"{self.name}: {response.status} {answer[:500]!r}")
+        self.answered += 1
 
 
 # --- the upstream and nginx -----------------------------------------------------------------------
@@ -142,6 +146,7 @@ def _ready(target: Target) -> Target:
     try:
         target.process.listening(target.port)
         target.post()
+        target.first_answer_s = time.monotonic() - target.process.started_s
     except BaseException:
         target.process.stop()
         raise
@@ -188,6 +193,11 @@ class Gateway:
             )
         document: Mapping[str, Any] = json.loads(done.stdout)
         return document
+
+    def disk_bytes(self) -> int:
+        """What the data directory takes on disk: database, journal, secret."""
+        files = (path for path in self._data.rglob("*") if path.is_file())
+        return sum(path.stat().st_blocks * 512 for path in files)
 
     def start(self) -> Target:
         """A server that listens and has answered its first request."""

@@ -69,16 +69,18 @@ class Upstream(asyncio.Protocol):
         self._pending = data
 
     def _answer(self, request: bytes) -> None:
-        assert self._transport is not None
+        transport = self._transport
+        if transport is None:
+            return
         if b'"stream":true' not in request:
-            self._transport.write(self.chat)
+            transport.write(self.chat)
             return
         at = request.index(b'"model":"') + 9
         model = request[at : request.index(b'"', at)].decode("ascii")
         self._left, pause_ms = traffic.stream_shape(model)
         asked = b'"include_usage":true' in request
         self._last = self.end_with_usage if asked else self.end
-        self._transport.write(self.head)
+        transport.write(self.head)
         self._pause_s = pause_ms / 1000
         if pause_ms:
             self._due_s = self._loop.time() + self._pause_s

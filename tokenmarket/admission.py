@@ -13,6 +13,7 @@ from tokenmarket.accounts import Caller
 from tokenmarket.billing.clock import Clock
 from tokenmarket.billing.wallet import (
     AdmissionStopped,
+    Funds,
     InsufficientFunds,
     JournalFailed,
     SpendLimitReached,
@@ -23,7 +24,7 @@ from tokenmarket.core.errors import ApiError
 from tokenmarket.core.money import usd_from_nano
 from tokenmarket.core.pricing import ceiling
 from tokenmarket.core.requests import Request
-from tokenmarket.core.routing import route_bound
+from tokenmarket.core.routing import Plan, route_bound
 from tokenmarket.exchange import Exchange
 from tokenmarket.limits import CallerLimits, Limits
 
@@ -52,14 +53,11 @@ class Admission:
             )
         return caller.limiter
 
-    async def admit(self, exchange: Exchange, caller: Caller) -> None:
+    async def admit(self, request: Request, plan: Plan, exchange: Exchange, caller: Caller) -> None:
         """Sets ``ticket`` and ``hold`` of the exchange.
 
         ApiError: QUOTA_001, BILLING_001/002/003, PLATFORM_001.
         """
-        request = exchange.request
-        plan = exchange.plan
-        assert request is not None and plan is not None
         funds = caller.funds
         if funds is None:
             funds = caller.funds = await self._wallet.funds(caller.org_id, caller.key_id)
@@ -71,7 +69,7 @@ class Admission:
         try:
             refilled = False
             while True:
-                amount_nano = self._amount(request, plan.routes, caller)
+                amount_nano = self._amount(request, plan.routes, funds)
                 try:
                     hold = self._wallet.try_hold(
                         funds,
@@ -114,7 +112,7 @@ class Admission:
             or OUTPUT_TOKENS_DEFAULT_MAX
         )
 
-    def _amount(self, request: Request, routes: tuple[Route, ...], caller: Caller) -> int:
+    def _amount(self, request: Request, routes: tuple[Route, ...], funds: Funds) -> int:
         """The hold in nano-USD; sets ``request.output_limit`` where we decide the number."""
         request.output_limit = request.max_output_tokens
         needed = max(
@@ -129,7 +127,7 @@ class Admission:
             return needed
         if any(not route.model.max_output_tokens for route in routes):
             request.output_limit = OUTPUT_TOKENS_DEFAULT_MAX
-        affordable = self._wallet.affordable_nano(caller.funds, routes[0].model.id)
+        affordable = self._wallet.affordable_nano(funds, routes[0].model.id)
         if needed <= affordable:
             return needed
         tokens = affordable_output_tokens(request, routes, affordable)
@@ -184,7 +182,8 @@ def affordable_output_tokens(
     for route in routes:
         nothing = ceiling(route.prices, route_bound(route, request, 0), request.attributes)
         per_million = (
-            ceiling(route.prices, route_bound(route, request, million), request.attributes) - nothing
+            ceiling(route.prices, route_bound(route, request, million), request.attributes)
+            - nothing
         )
         if per_million > 0:
             fewest = min(fewest, (available_nano - nothing - 1) * million // (per_million + 1))

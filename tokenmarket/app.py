@@ -1,8 +1,8 @@
 """The composition root: makes the parts, wires them, runs them, takes them down in order.
 
 Start: database, journal adoption, catalog, credentials, socket; then the first request is served.
-Stop (SIGTERM, SIGINT): no new connections, running requests finish within ``drain_s``, everything is
-posted, leases go back. A second signal ends at once; the next start adopts what was left.
+Stop (SIGTERM, SIGINT): no new connections, running requests finish within ``drain_s``, everything
+is posted, leases go back. A second signal ends at once; the next start adopts what was left.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ class Server:
         await self.wallet.close()
         await self.database.close()
 
-    # --- what runs beside the requests --------------------------------------------------------------
+    # --- what runs beside the requests ----------------------------------------------------------
 
     async def _flush_log(self) -> None:
         while True:
@@ -222,7 +222,7 @@ class Server:
         for caller in self.accounts.callers():
             caller.limiter = None  # made again with the new limits; debts are kept by owner
 
-    # --- questions of the parts ---------------------------------------------------------------------
+    # --- questions of the parts -----------------------------------------------------------------
 
     def _not_ready(self) -> str | None:
         if self.front.draining:

@@ -14,7 +14,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Literal, Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -117,7 +117,7 @@ class Config(msgspec.Struct, frozen=True):
     workers: int
     # What the last byte waits for (design/billing.md section 5): interval = the write,
     # group = the flush to disk, replicated = the database.
-    journal_sync: str
+    journal_sync: Literal["interval", "group", "replicated"]
     # A larger body is refused with 413 before it is read; it bounds memory per connection.
     json_body_bytes_max: int
     multipart_body_bytes_max: int

@@ -25,26 +25,28 @@ from tokenmarket.accounts import Accounts, Caller
 from tokenmarket.adapters.protocol import Adapter, Decoder, Head, UpstreamRequest
 from tokenmarket.admission import Admission
 from tokenmarket.billing.clock import Clock
-from tokenmarket.billing.records import UsageEvent
+from tokenmarket.billing.records import StoredAnswer, UsageEvent
 from tokenmarket.billing.wallet import Capture, Wallet
 from tokenmarket.catalog import CatalogSource
-from tokenmarket.billing.clock import Clock
 from tokenmarket.core.catalog import Route, Timeouts
 from tokenmarket.core.errors import ApiError, ProviderError, UpstreamError
 from tokenmarket.core.estimate import estimate_tokens
 from tokenmarket.core.parse import parse
-from tokenmarket.core.pricing import charge
-from tokenmarket.core.routing import RouteState, plan
+from tokenmarket.core.pricing import charge, items
+from tokenmarket.core.requests import Request
+from tokenmarket.core.routing import Plan, RouteState, plan
 from tokenmarket.core.usage import Usage, sanitize, usage_json
 from tokenmarket.core.wire import Client, ClientGone, Inbound, bearer_token, check_content_type
-from tokenmarket.exchange import Exchange, Status, usage_event
+from tokenmarket.exchange import Exchange, Status
 from tokenmarket.idempotency import Claim, Idempotency
+from tokenmarket.receipts import usage_event
 from tokenmarket.replies import error_body, error_event, error_head, reply_head, stream_head
 from tokenmarket.telemetry import Telemetry
 from tokenmarket.upstream.credentials import Credential
 
 RESPONSE_BYTES_MAX = 64 * 1024 * 1024
 ERROR_BODY_BYTES_MAX = 256 * 1024
+EVENTS_SPARE = 1_024  # role, finish and empty events of all choices
 _encode = msgspec.json.Encoder().encode
 _NULL = msgspec.Raw(b"null")
 
@@ -139,7 +141,9 @@ class Gateway:
         except Exception as error:
             self.telemetry.crash(inbound.request_id, error)
             self._fail(
-                exchange, client, ApiError("PLATFORM_002", "An internal error; nothing was charged.")
+                exchange,
+                client,
+                ApiError("PLATFORM_002", "An internal error; nothing was charged."),
             )
         finally:
             client.cancellable = False
@@ -153,14 +157,14 @@ class Gateway:
             if claim is not None:
                 exchange.idempotency_key = claim.key
                 if claim.answer is not None:
-                    self._replay(exchange, client, claim)
+                    self._replay(exchange, client, claim.answer)
                     return
                 client = claim.recording(client)
             check_content_type(inbound)
             exchange.request = request = parse(exchange.operation, inbound.body)
             request.request_id = exchange.request_id
             request.created_s = inbound.accepted_us // 1_000_000
-            exchange.plan = plan(
+            exchange.plan = chosen = plan(
                 request,
                 caller.allowed,
                 self.catalog.current,
@@ -168,8 +172,8 @@ class Gateway:
                 draw=self.draw(),
                 near_names=self.catalog.near_names,
             )
-            await self.admission.admit(exchange, caller)
-            await self._try_routes(exchange, client, claim)
+            await self.admission.admit(request, chosen, exchange, caller)
+            await self._try_routes(request, chosen, exchange, client, claim)
         finally:
             if claim is not None:
                 claim.release()
@@ -181,28 +185,36 @@ class Gateway:
             caller = await self.accounts.authenticate(token, inbound.address)
         return caller
 
-    async def _try_routes(self, exchange: Exchange, client: Client, claim: Claim | None) -> None:
+    async def _try_routes(
+        self,
+        request: Request,
+        plan: Plan,
+        exchange: Exchange,
+        client: Client,
+        claim: Claim | None,
+    ) -> None:
         """Route after route until one answers. Raises the last failure as the caller's error."""
-        assert exchange.plan is not None
-        routes = exchange.plan.routes
-        failure: UpstreamError | None = None
-        for index, route in enumerate(routes):
+        failure = UpstreamError("upstream_error", "no route was tried")
+        for index, route in enumerate(plan.routes):
             try:
-                await self._attempt(index, route, exchange, client, claim)
+                await self._attempt(index, route, request, exchange, client, claim)
                 return
             except UpstreamError as error:
                 failure = error
                 if client.begun or not error.failover:
                     break
-        assert failure is not None
         raise caller_error(failure, exchange, stream=client.begun)
 
     async def _attempt(
-        self, index: int, route: Route, exchange: Exchange, client: Client, claim: Claim | None
+        self,
+        index: int,
+        route: Route,
+        request: Request,
+        exchange: Exchange,
+        client: Client,
+        claim: Claim | None,
     ) -> None:
         """Translate, send, relay and settle at one route; UpstreamError if it did not work."""
-        request = exchange.request
-        assert request is not None
         adapter = self.adapters[route.provider.adapter][exchange.operation]
         upstream_request = adapter.build(
             request, route, now_s=exchange.inbound.accepted_us // 1_000_000
@@ -233,9 +245,9 @@ class Gateway:
             if not 200 <= head.status < 300:
                 raise adapter.explain(head, await response.read(ERROR_BODY_BYTES_MAX))
             if request.stream:
-                await self._relay(adapter, route, exchange, client, claim, response)
+                await self._relay(adapter, route, request, exchange, client, claim, response)
             else:
-                await self._answer(adapter, route, exchange, client, claim, response)
+                await self._answer(adapter, route, request, exchange, client, claim, response)
         except UpstreamError as error:
             failure = error
             raise
@@ -256,15 +268,15 @@ class Gateway:
         self,
         adapter: Adapter,
         route: Route,
+        request: Request,
         exchange: Exchange,
         client: Client,
         claim: Claim | None,
         response: UpstreamResponse,
     ) -> None:
         """One JSON answer: read, settle, then the only byte block leaves."""
-        assert exchange.request is not None and exchange.plan is not None
         body = await response.read(RESPONSE_BYTES_MAX)
-        reply = adapter.read(exchange.request, route, response.head, body)
+        reply = adapter.read(request, route, response.head, body)
         client.cancellable = False
         now_us = self.clock.monotonic_us()
         exchange.first_byte_us = now_us - exchange.started_us
@@ -285,21 +297,25 @@ class Gateway:
         self,
         adapter: Adapter,
         route: Route,
+        request: Request,
         exchange: Exchange,
         client: Client,
         claim: Claim | None,
         response: UpstreamResponse,
     ) -> None:
         """A stream: events pass as they come; the last ones wait for the settlement."""
-        request = exchange.request
-        assert request is not None
         decoder = adapter.decoder(request, route, response.head)
         exchange.decoder = decoder
+        # An event carries a token at least: more events than held tokens cannot be paid for.
+        events_max = exchange.bound.output_tokens + EVENTS_SPARE
         while data := await response.chunk():
             events = decoder.feed(data)
             if events:
                 if not client.begun:
                     self._begin(exchange, client)
+                exchange.events_sent += events.count(b"\n\n")
+                if exchange.events_sent > events_max:
+                    raise UpstreamError("upstream_error", "more output than was asked for")
                 await client.send(events)
         rest = decoder.finish()
         client.cancellable = False
@@ -325,22 +341,20 @@ class Gateway:
 
     def _price(self, exchange: Exchange, route: Route, usage: Usage | None) -> int:
         """Nano-USD due for what the upstream reported; nothing reported is never estimated."""
-        request = exchange.request
-        assert request is not None
         if usage is None:
             exchange.usage = None
             self.telemetry.usage_missing(route)
             return 0
         usage = sanitize(usage, exchange.bound, route.model.context_tokens)
-        if route.prices.has("request"):
-            usage = msgspec.structs.replace(usage, requests=1)
         exchange.usage = usage
-        return charge(route.prices, usage, request.attributes)
+        attributes = exchange.request.attributes if exchange.request is not None else {}
+        exchange.items = items(route.prices, usage, attributes)
+        return charge(route.prices, usage, attributes)
 
     def _usage_json(self, exchange: Exchange, charge_nano: int) -> bytes | None:
         if exchange.usage is None:
             return None
-        return usage_json(exchange.usage, exchange.charge_items(), charge_nano)
+        return usage_json(exchange.usage, exchange.items, charge_nano)
 
     def _close(
         self, exchange: Exchange, status: Status, charge_nano: int, claim: Claim | None = None
@@ -354,9 +368,7 @@ class Gateway:
         ticket = exchange.ticket
         if ticket is not None:
             usage = exchange.usage
-            ticket.done(
-                None if usage is None else usage.prompt_tokens + usage.completion_tokens
-            )
+            ticket.done(None if usage is None else usage.prompt_tokens + usage.completion_tokens)
         hold, exchange.hold_open = exchange.hold_open, None
         answer = claim.answer_to_keep() if claim is not None and status == "succeeded" else None
 
@@ -376,7 +388,7 @@ class Gateway:
         self.telemetry.finished(exchange, now_us)
         return offset
 
-    # --- other ends ---------------------------------------------------------------------------------
+    # --- other ends -----------------------------------------------------------------------------
 
     def _fail(self, exchange: Exchange, client: Client, error: ApiError) -> None:
         """The error reaches the caller once; what the upstream did report is charged."""
@@ -424,10 +436,8 @@ class Gateway:
         except Exception as crash:
             self.telemetry.crash(exchange.request_id, crash)
 
-    def _replay(self, exchange: Exchange, client: Client, claim: Claim) -> None:
+    def _replay(self, exchange: Exchange, client: Client, answer: StoredAnswer) -> None:
         """The stored answer of the same key and body, free of charge."""
-        answer = claim.answer
-        assert answer is not None
         self._close(exchange, "succeeded", 0)
         head = reply_head(
             exchange,
@@ -440,7 +450,7 @@ class Gateway:
 
 def delivered_usage(exchange: Exchange, decoder: Decoder) -> Usage | None:
     """A local count of what the client got before it left: marked as estimated, never above the
-    hold. Input by the byte heuristic, output by the events that carried content."""
+    hold. Input by the text heuristic, output by the events that were sent."""
     request = exchange.request
     if request is None or not decoder.delivered_output:
         return None
@@ -448,7 +458,7 @@ def delivered_usage(exchange: Exchange, decoder: Decoder) -> Usage | None:
         input_tokens=min(
             estimate_tokens(request.body.decode("utf-8", "replace")), request.bound.input_tokens
         ),
-        output_tokens=decoder.content_events,
+        output_tokens=max(exchange.events_sent - 1, 1),  # the first one only says the role
         estimated=True,
     )
 
@@ -509,5 +519,8 @@ def caller_error(failure: UpstreamError, exchange: Exchange, *, stream: bool) ->
             provider=provider,
         )
     return ApiError(
-        "PROVIDER_001", f"{provider.name} failed: {provider.message}", reason=kind, provider=provider
+        "PROVIDER_001",
+        f"{provider.name} failed: {provider.message}",
+        reason=kind,
+        provider=provider,
     )

@@ -146,7 +146,7 @@ class Ticket:
         self.tokens = tokens
 
     def done(self, tokens: int | None) -> None:
-        """Free the place and true up to the tokens really used (None = unknown: keep the estimate)."""
+        """Free the place; true up to the tokens really used (None = unknown: keep the estimate)."""
         limits, self.limits = self.limits, None
         if limits is None:
             return

@@ -101,7 +101,16 @@ class Log:
 class _Series:
     """Counts of one label set."""
 
-    __slots__ = ("cost_nano", "first", "first_sum_us", "input", "latency", "output", "requests", "sum_us")
+    __slots__ = (
+        "cost_nano",
+        "first",
+        "first_sum_us",
+        "input",
+        "latency",
+        "output",
+        "requests",
+        "sum_us",
+    )
 
     def __init__(self) -> None:
         self.requests = 0

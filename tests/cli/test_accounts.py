@@ -1,15 +1,18 @@
 """Organisations, keys and credit from the command line, beside a running process too."""
 
+import asyncio
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from tests.cli.conftest import Run
 
+from tests.cli.conftest import Run
 from tokenmarket import config
 from tokenmarket.accounts import Accounts
 from tokenmarket.core import keys, sealing
 from tokenmarket.core.errors import ApiError
+from tokenmarket.store import accounts as rows
 from tokenmarket.store.database import Database
 
 
@@ -55,35 +58,36 @@ def test_from_nothing_to_a_key(run: Run, data: Path) -> None:
         assert not file.is_file() or made["key"].encode() not in file.read_bytes()
 
 
-def test_people_get_text(run: Run) -> None:
-    assert "created organisation acme" in run("org", "create", "acme").out
-    shown = run("key", "create", "--org", "acme").out
+def test_people_get_text(inside: Run) -> None:
+    assert "created organisation for people" in inside("org", "create", "for people").out
+    shown = inside("key", "create", "--org", "for people").out
     assert keys.is_wellformed(shown.splitlines()[0])
     assert "only time" in shown
-    assert "acme" in run("org", "list").out
-    assert "never" in run("key", "list", "--org", "acme").out
+    assert "for people" in inside("org", "list").out
+    assert "never" in inside("key", "list", "--org", "for people").out
 
 
-def test_rotate_and_disable(run: Run) -> None:
-    run("org", "create", "acme")
-    old = run("key", "create", "--org", "acme", "--rpm", "7", "--json").json
-    new = run("key", "rotate", old["id"], "--overlap", "0", "--json").json
+def test_rotate_and_disable(inside: Run) -> None:
+    inside("org", "create", "rotating")
+    old = inside("key", "create", "--org", "rotating", "--rpm", "7", "--json").json
+    new = inside("key", "rotate", old["id"], "--overlap", "0", "--json").json
     assert new["rotates"] == old["id"]
     assert new["key"] != old["key"]
     assert new["limits"]["rpm"] == 7
-    run("key", "rotate", old["id"]).failed(3, "not valid any more")
-    gone = run("key", "disable", new["id"], "--json").json
+    inside("key", "rotate", old["id"]).failed(3, "not valid any more")
+    gone = inside("key", "disable", new["id"], "--json").json
     assert gone["status"] == "disabled"
-    statuses = [key["status"] for key in run("key", "list", "--json").json["data"]]
+    statuses = [
+        key["status"] for key in inside("key", "list", "--org", "rotating", "--json").json["data"]
+    ]
     assert statuses == ["expired", "disabled"]
 
 
-def test_a_grant_is_given_once_per_id(run: Run) -> None:
-    run("org", "create", "acme")
+def test_a_grant_is_given_once_per_id(inside: Run) -> None:
     grant = ("credit", "grant", "--org", "acme", "--reason", "promo", "--id", "promo-1", "--json")
-    assert run(*grant, "--amount", "5").json["created"] is True
-    assert run(*grant, "--amount", "5").json["created"] is False
-    again = run(*grant, "--amount", "6")
+    assert inside(*grant, "--amount", "5").json["created"] is True
+    assert inside(*grant, "--amount", "5").json["created"] is False
+    again = inside(*grant, "--amount", "6")
     again.failed(3, "used for another grant")
     assert again.json["object"] == "error"
 
@@ -125,15 +129,14 @@ def test_a_grant_is_given_once_per_id(run: Run) -> None:
     ],
     ids=lambda value: ascii(value) if isinstance(value, str) else None,
 )
-def test_hostile_and_mistaken_input(run: Run, arguments: str, code: int, says: str) -> None:
-    if "org create" not in arguments or arguments == "org create acme":
-        run("org", "create", "acme")
-    run(*arguments.split(" ")).failed(code, says)
+def test_hostile_and_mistaken_input(inside: Run, arguments: str, code: int, says: str) -> None:
+    before = inside("org", "list", "--json").out + inside("key", "list", "--json").out
+    inside(*arguments.split(" ")).failed(code, says)
+    assert before == inside("org", "list", "--json").out + inside("key", "list", "--json").out
 
 
-def test_errors_are_json_too_where_json_was_asked_for(run: Run) -> None:
-    run("org", "create", "acme")
-    done = run("org", "create", "acme", "--json")
+def test_errors_are_json_too_where_json_was_asked_for(inside: Run) -> None:
+    done = inside("org", "create", "acme", "--json")
     done.failed(3, "already")
     assert done.json["object"] == "error"
     assert done.json["type"] == "conflict"
@@ -155,11 +158,29 @@ async def test_a_running_process_sees_changes_with_its_next_poll(run: Run, data:
     await server.close()
 
 
-async def test_a_command_waits_for_the_servers_transaction(run: Run, data: Path) -> None:
+async def test_reading_never_waits_for_the_server(run: Run, data: Path) -> None:
     run("org", "create", "acme")
     server = await Database.open(data / "tokenmarket.db")
-    async with server.begin():
-        busy = run("org", "list")  # a read is never held up
-        assert busy.code == 0
-    assert run("org", "create", "after").code == 0
+    async with server.begin() as conn:
+        await rows.bump_generation(conn)
+        assert "acme" in run("org", "list").out
     await server.close()
+
+
+async def test_writing_waits_for_the_server(run: Run, data: Path) -> None:
+    run("org", "create", "acme")
+    server = await Database.open(data / "tokenmarket.db")
+    async with server.begin() as conn:
+        waiting = asyncio.create_task(asyncio.to_thread(run, "org", "create", "late"))
+        await rows.bump_generation(conn)
+        await asyncio.wait([waiting], timeout=1)
+        assert not waiting.done()
+    assert (await waiting).code == 0
+    await server.close()
+
+
+def test_two_first_commands_at_once(run: Run) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(lambda name: run("org", "create", name), ["a", "b"]))
+    assert [one.code for one in done] == [0, 0], [one.err for one in done]
+    assert len(run("org", "list", "--json").json["data"]) == 2

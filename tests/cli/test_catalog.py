@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.cli.conftest import Run
 
 MINE = """
@@ -74,13 +75,14 @@ def test_faults_have_file_line_and_key_and_nothing_is_applied(
 
 
 @pytest.mark.parametrize(
-    ("content", "says"), [(b"\xff\xfe", "not UTF-8"), (b"[[provider", "bad.toml"), (None, "cannot be")]
-)  # fmt: skip
-def test_unreadable_files(run: Run, tmp_path: Path, content: bytes | None, says: str) -> None:
+    ("content", "says"),
+    [(b"\xff\xfe", "not UTF-8"), (b"[[provider", "bad.toml"), (None, "cannot be")],
+)
+def test_unreadable_files(inside: Run, tmp_path: Path, content: bytes | None, says: str) -> None:
     bad = tmp_path / "bad.toml"
     if content is not None:
         bad.write_bytes(content)
-    run("catalog", "apply", str(bad)).failed(2, says)
+    inside("catalog", "apply", str(bad)).failed(2, says)
 
 
 def test_a_provider_with_a_key_from_stdin(run: Run, data: Path) -> None:
@@ -105,13 +107,12 @@ def test_a_provider_with_a_key_from_stdin(run: Run, data: Path) -> None:
     assert moved["keys"] == [], "the key was given for another URL"
 
 
-def test_a_provider_with_a_key_in_the_environment(run: Run) -> None:
-    run("org", "create", "acme")
+def test_a_provider_with_a_key_in_the_environment(inside: Run) -> None:
     add = ("provider", "add", "mine", "--adapter", "openai", "--base-url", "https://mine.example/v1",
            "--api-key-env", "MINE_API_KEY", "--json")  # fmt: skip
-    assert run(*add).json["available"] is False
-    assert run(*add, MINE_API_KEY="sk-x").json["available"] is True
-    listed = run("provider", "list")
+    assert inside(*add).json["available"] is False
+    assert inside(*add, MINE_API_KEY="sk-x").json["available"] is True
+    listed = inside("provider", "list")
     assert "set MINE_API_KEY" in listed.out
 
 
@@ -133,10 +134,10 @@ def test_a_provider_with_a_key_in_the_environment(run: Run) -> None:
     ids=[str(number) for number in range(11)],
 )
 def test_hostile_providers(
-    run: Run, name: str, adapter: str, url: str, key: str | None, says: str
+    inside: Run, name: str, adapter: str, url: str, key: str | None, says: str
 ) -> None:
     options = [] if key is None else ["--api-key-stdin"]
-    done = run(
+    done = inside(
         "provider", "add", name, "--adapter", adapter, "--base-url", url, *options, stdin=key or ""
     )
     done.failed(2, says)
@@ -166,15 +167,15 @@ def upstream() -> Iterator[str]:
     server.server_close()
 
 
-def test_a_provider_is_tested_with_its_key(run: Run, upstream: str) -> None:
+def test_a_provider_is_tested_with_its_key(inside: Run, upstream: str) -> None:
     add = ("provider", "add", "mine", "--adapter", "openai", "--base-url", upstream)
-    run(*add, "--api-key-stdin", stdin="sk-good")
-    good = run("provider", "test", "mine", "--json")
+    inside(*add, "--api-key-stdin", stdin="sk-good")
+    good = inside("provider", "test", "mine", "--json")
     assert (good.code, good.json["ok"], good.json["status"]) == (0, True, 200)
-    run(*add, "--api-key-stdin", stdin="sk-bad")
-    bad = run("provider", "test", "mine", "--json")
+    inside(*add, "--api-key-stdin", stdin="sk-bad")
+    bad = inside("provider", "test", "mine", "--json")
     assert (bad.code, bad.json["ok"], bad.json["status"]) == (1, False, 401)
     assert "sk-bad" not in bad.out + bad.err
-    assert run("provider", "test", "sandbox").code == 0
-    assert "set DEEPSEEK_API_KEY" in run("provider", "test", "deepseek").out
-    run("provider", "test", "nowhere").failed(3, "no provider")
+    assert inside("provider", "test", "sandbox").code == 0
+    assert "set DEEPSEEK_API_KEY" in inside("provider", "test", "deepseek").out
+    inside("provider", "test", "nowhere").failed(3, "no provider")

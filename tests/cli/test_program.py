@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from tests.cli.conftest import Run
 
 COMMANDS = [
@@ -13,8 +14,8 @@ COMMANDS = [
 ]  # fmt: skip
 
 
-def test_help_names_all_commands_and_exit_codes(run: Run) -> None:
-    done = run("--help")
+def test_help_names_all_commands_and_exit_codes(inside: Run) -> None:
+    done = inside("--help")
     assert done.code == 0
     for word in {command.split()[0] for command in COMMANDS}:
         assert word in done.out
@@ -23,8 +24,8 @@ def test_help_names_all_commands_and_exit_codes(run: Run) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_takes_the_same_places(run: Run, command: str) -> None:
-    done = run(*command.split(), "--help")
+def test_every_command_takes_the_same_places(inside: Run, command: str) -> None:
+    done = inside(*command.split(), "--help")
     assert done.code == 0
     for option in ("--data DIR", "--database URL", "--config FILE", "--json"):
         assert option in done.out
@@ -37,23 +38,23 @@ def test_help_loads_neither_the_server_nor_the_database(run: Run) -> None:
 
 
 @pytest.mark.parametrize("command", ["", "nonsense", "key", "org list extra", "key --limi 3"])
-def test_unknown_words_are_usage_errors(run: Run, command: str) -> None:
-    run(*command.split()).failed(2, "usage:")
+def test_unknown_words_are_usage_errors(inside: Run, command: str) -> None:
+    inside(*command.split()).failed(2, "usage:")
 
 
-def test_commands_that_look_need_an_installation(run: Run, data: Path) -> None:
+def test_commands_that_look_need_an_installation(inside: Run, data: Path) -> None:
     for command in ("org list", "key list", "provider list", "catalog export", "doctor"):
-        run(*command.split()).failed(2, "does not exist")
+        inside(*command.split(), "--data", str(data)).failed(2, "does not exist")
     assert not data.exists()
 
 
-def test_configuration_errors_have_place_key_and_remedy(run: Run, tmp_path: Path) -> None:
+def test_configuration_errors_have_place_key_and_remedy(inside: Run, tmp_path: Path) -> None:
     file = tmp_path / "settings.toml"
     file.write_text("prot = 1")
-    run("org", "create", "x", "--config", str(file)).failed(2, "prot: no such setting")
-    run("org", "create", "x", TOKENMARKET_PORT="x").failed(2, "TOKENMARKET_PORT")
-    run("org", "create", "x", "--database", "postgresql://u:pw@h/d").failed(2, "PostgreSQL")
-    run("serve", "--port", "99999").failed(2, "--port")
+    inside("org", "create", "x", "--config", str(file)).failed(2, "prot: no such setting")
+    inside("org", "create", "x", TOKENMARKET_PORT="x").failed(2, "TOKENMARKET_PORT")
+    inside("org", "create", "x", "--database", "postgresql://u:pw@h/d").failed(2, "PostgreSQL")
+    inside("serve", "--port", "99999").failed(2, "--port")
 
 
 def test_a_database_of_another_secret_is_refused(run: Run, data: Path) -> None:
@@ -91,7 +92,7 @@ def test_doctor_finds_what_is_wrong(run: Run, data: Path) -> None:
     at = damaged.index(b"org.create")
     damaged[at : at + 10] = b"org.CREATE"
     (data / "tokenmarket.db").write_bytes(damaged)
-    os.chmod(data, 0o755)  # noqa: S103
+    os.chmod(data, 0o755)
     done = run("doctor", OPENAI_API_KEY="two words")
     assert done.code == 1
     assert "audit trail: changed by hand at line 1" in done.out

@@ -55,13 +55,17 @@ def _template() -> Path:
 async def database_at(path: Path) -> Database:
     """A database with the schema; made once per process, then copied."""
     template = _template()
-    if not template.exists():
+    if not _is_there(template):
         making = await Database.open(template)
         await making.create_schema()
         await making.close()
-    if not path.exists():
+    if not _is_there(path):
         shutil.copyfile(template, path)
     return await Database.open(path)
+
+
+def _is_there(path: Path) -> bool:
+    return path.exists()
 
 
 class World:
@@ -87,7 +91,9 @@ class World:
         )
         return self.wallet
 
-    async def grant(self, amount_nano: int, grant_id: str = "g1", org: str = "o1", **more: Any) -> bool:
+    async def grant(
+        self, amount_nano: int, grant_id: str = "g1", org: str = "o1", **more: Any
+    ) -> bool:
         return await grants.grant(
             self.database,
             org_id=org,

@@ -171,7 +171,7 @@ def test_a_command_that_only_looks_makes_nothing(data: Path) -> None:
     assert os.listdir(data) == []
     file = data / "file"
     file.touch()
-    with pytest.raises(ConfigError, match="exists|not a directory"):
+    with pytest.raises(ConfigError, match="exists"):
         load({"data_dir": str(file)}, {})
 
 

@@ -12,6 +12,7 @@ from tokenmarket.adapters.kit.quirks import Quirks
 _OWN = Quirks(
     max_tokens_field="max_completion_tokens",  # max_tokens is refused by o-series and gpt-5 on
     custom_tools=True,
+    tool_choices=frozenset({"none", "auto", "required", "function", "custom", "allowed_tools"}),
     drop=frozenset(),
     refuse=frozenset(),
     obfuscation=True,

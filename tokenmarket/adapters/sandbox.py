@@ -9,6 +9,7 @@ from tokenmarket.adapters.kit.quirks import Quirks
 _OWN = Quirks(
     max_tokens_field="max_completion_tokens",
     custom_tools=True,
+    tool_choices=frozenset({"none", "auto", "required", "function", "custom", "allowed_tools"}),
     drop=frozenset(),
     refuse=frozenset(),
     obfuscation=True,

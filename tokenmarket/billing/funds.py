@@ -159,12 +159,13 @@ class Pool:
 class Funds:
     """What one key may spend: its organisation's pool and all windows that count for it."""
 
-    __slots__ = ("key_id", "pool", "windows")
+    __slots__ = ("key_id", "pool", "stale", "windows")
 
     def __init__(self, pool: Pool, key_id: str) -> None:
         self.pool = pool
         self.key_id = key_id
         self.windows: tuple[Window, ...] = ()
+        self.stale = False  # the control plane has changed: ask SQL before the next hold
 
 
 class Hold(msgspec.Struct):

@@ -232,6 +232,8 @@ class Journal:
 
     def _flushed(self, place: int, done: asyncio.Future[None]) -> None:
         self._flushing = None
+        if self.failed:
+            return
         error = None if done.cancelled() else done.exception()
         if error is not None:
             self._fail(f"journal fdatasync failed: {error}")

@@ -41,6 +41,7 @@ class Keeper:
         journal: Journal,
         poster: Poster,
         leases: Leases,
+        lock: asyncio.Lock,
         admission: Admission,
         *,
         background: bool,
@@ -52,6 +53,7 @@ class Keeper:
         self._journal = journal
         self._poster = poster
         self._leases = leases
+        self._lock = lock
         self._background = background
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -69,9 +71,9 @@ class Keeper:
             ]
 
     async def stop(self) -> None:
-        """Ends the tasks; a posting in progress comes to its end first."""
-        self.abandon()
-        # the lock is held while a transaction runs: cancelled work has let go of it
+        """Ends the tasks; a transaction in progress comes to its end first."""
+        async with self._lock:  # every transaction of the tasks runs under it
+            self.abandon()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
 
@@ -162,7 +164,8 @@ class Keeper:
         await self._leases.release_idle(now_us)
         if now_us - self._expired_us > EXPIRE_EVERY_US:
             self._expired_us = now_us
-            await expire(self._database, self._clock.wall_us())
+            async with self._lock:
+                await expire(self._database, self._clock.wall_us())
         if now_us - self._collected_us > COLLECT_EVERY_US:
             self._collected_us = now_us
             await collect_garbage(self._database, self._root, self._clock.wall_us())

@@ -55,7 +55,7 @@ class Leases:
         pool = funds.pool
         async with self._lock:
             now_us = self._clock.wall_us()
-            current = all(window.covers(now_us) for window in funds.windows)
+            current = not funds.stale and all(w.covers(now_us) for w in funds.windows)
             if current and pool.free_nano(model, now_us) >= need_nano:
                 return True  # somebody else refilled while we waited for the lock
             if current and self._clock.monotonic_us() < pool.refused_until_us:
@@ -89,6 +89,7 @@ class Leases:
         )
         self._doubtful = False
         _take_over(pool, slices)
+        funds.stale = False
         funds.windows = tuple(_take_over_window(pool, item) for item in windows)
 
     async def release_idle(self, now_us: int) -> None:

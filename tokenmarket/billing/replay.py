@@ -84,7 +84,7 @@ def tell(directory: Path, worker_id: str, cursor: int) -> Story:
     holds: dict[str, H] = {}
     progress: dict[str, P] = {}
     endings: list[Ending] = []
-    end = cursor
+    end = 0
     for place, record in records(directory, worker_id, segment_of(cursor) or 1):
         end = max(end, place)
         if isinstance(record, H):

@@ -88,6 +88,8 @@ class Till:
         pool.active = True
         now_us = self._wall_us()
         windows = funds.windows
+        if funds.stale:
+            raise self._short(pool, amount_nano, model, now_us)
         for window in windows:
             if window.free < amount_nano or not window.covers(now_us):
                 if window.parked or not window.covers(now_us):
@@ -193,6 +195,9 @@ class Till:
 
     def _legs(self, hold: Hold, charge_nano: int) -> tuple[list[tuple[Bucket, int]], int]:
         """What to take from which bucket: the hold in its order, then what else is free."""
+        parts = hold.parts
+        if len(parts) == 1 and charge_nano <= hold.amount_nano:  # nearly every request
+            return ([(parts[0][0], charge_nano)] if charge_nano else []), charge_nano
         due = charge_nano
         amounts: dict[Bucket, int] = {}
         if charge_nano > hold.amount_nano:
@@ -200,7 +205,7 @@ class Till:
             for window in hold.windows:
                 extra = min(extra, max(0, window.free))
             due = hold.amount_nano + extra
-        for bucket, held in hold.parts:
+        for bucket, held in parts:
             part = held if held < due else due
             if part:
                 amounts[bucket] = part

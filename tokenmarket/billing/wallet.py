@@ -124,6 +124,7 @@ class Wallet(Till):
             journal,
             self._poster,
             self._leases,
+            self._lock,
             self.admission,
             background=background,
         )
@@ -278,9 +279,10 @@ class Wallet(Till):
     # ------------------------------------------------------------------------------------ life time
 
     async def reload(self) -> None:
-        """Read limits and balances again; call it when the control plane has changed."""
-        for funds in list(self._funds.values()):
-            await self._leases.open(funds)
+        """The control plane has changed: every key's next hold fails once with InsufficientFunds,
+        and the ``refill`` that follows reads limits and balances again."""
+        for funds in self._funds.values():
+            funds.stale = True
 
     async def remember_prices(self, sheets: Iterable[PriceSheet]) -> None:
         """Keep these versions for the proof of the books; call it with every new catalog."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
 from argparse import Namespace
 from pathlib import Path
 from typing import Literal
@@ -18,7 +17,7 @@ from tokenmarket.core.sealing import SealBroken
 from tokenmarket.store import accounts as rows
 from tokenmarket.store import catalog_rows, credentials
 from tokenmarket.store.credentials import OpenCredential
-from tokenmarket.store.database import SAFE_SQLITE
+from tokenmarket.store.database import SQLITE_VERSION, sqlite_is_safe
 from tokenmarket.upstream.credentials import KEYLESS
 
 FREE_BYTES_MIN = 1024 * 1024 * 1024  # a few journal segments of 64 MB and a day of usage rows
@@ -88,10 +87,10 @@ async def _database(at: Desk) -> Check:
     if problems:
         text = "; ".join(problems[:3])
         return Check("database", "failed", f"damaged: {text}; stop and restore a backup")
-    if sqlite3.sqlite_version_info < SAFE_SQLITE:
-        text = f"intact, but SQLite {sqlite3.sqlite_version} is older than 3.51.3: upgrade it"
+    if not sqlite_is_safe():
+        text = f"intact, but SQLite {SQLITE_VERSION} is older than 3.51.3: upgrade it"
         return Check("database", "warning", text)
-    return Check("database", "ok", f"intact, SQLite {sqlite3.sqlite_version}")
+    return Check("database", "ok", f"intact, SQLite {SQLITE_VERSION}")
 
 
 async def _audit(at: Desk) -> Check:

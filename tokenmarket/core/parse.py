@@ -230,6 +230,7 @@ def _parse_chat(body: bytes) -> Request:
         audio_input=audio,
         audio_output=bool(typed.modalities and "audio" in typed.modalities),
         image_input=image,
+        long_cache_writes=b'"12h"' in body or b'"1h"' in body,
         units=units[:1],
     )
     if typed.service_tier is not None:
@@ -302,7 +303,7 @@ def _inputs_count(value: str | list[Any], path: str, items_max: int) -> int:
         return 1
     if not value:
         _refuse("The list is empty.", path)
-    kind = type(value[0])
+    kind: type[object] = type(value[0])
     if kind is not int and len(value) > items_max:
         _refuse(f"At most {items_max} inputs.", path)
     for index, item in enumerate(value):

@@ -2,7 +2,7 @@
 
 ``plan`` returns the routes to try and one Candidate per route that exists, with the reason; the
 receipt shows them all. The caller's ``provider`` choice, the key's allow-lists, prices, credentials
-and health each take routes away; what is left is ordered by the caller's wish or the model's policy.
+and health each take routes away; what is left is ordered by the caller's wish or the policy.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from tokenmarket.core.money import usd_from_nano
 from tokenmarket.core.parse import max_price_nano
 from tokenmarket.core.pricing import Bound, Unpriced, ceiling
 from tokenmarket.core.requests import MaxPrice, ProviderChoice, Request
+from tokenmarket.core.usage import UNITS
 
 SkipKind = Literal["missing", "cooling", "limit", "caller", "key", "unpriced"]
 
@@ -37,7 +38,7 @@ class RouteState(msgspec.Struct, frozen=True):
 AVAILABLE = RouteState()
 
 
-class Candidate(msgspec.Struct):
+class Candidate(msgspec.Struct, array_like=True):
     """One line of the route decision on the receipt."""
 
     provider: str
@@ -191,6 +192,8 @@ def _why_not(
     choice = request.choice
     if not route.enabled or not provider.enabled:
         return _Skip("unpriced", "the route is switched off")
+    if route.unpriced is not None:
+        return _unpriced(route.unpriced)
     if allowed.providers is not None and provider.name not in allowed.providers:
         return _Skip("key", "the key may not use this provider")
     if choice is not None:
@@ -200,11 +203,15 @@ def _why_not(
     try:
         ceiling(route.prices, route_bound(route, request, 1), request.attributes)
     except Unpriced as error:
-        return _Skip("unpriced", f"no price for {error.unit}: add a row {{ unit = {error.unit!r} }}")
+        return _unpriced(error.unit)
     found = state(route)
     if not found.available:
         return _Skip(found.kind or "cooling", found.reason or "not available", found.retry_after_s)
     return found
+
+
+def _unpriced(unit: str) -> _Skip:
+    return _Skip("unpriced", f'no price for {unit}: add a row {{ unit = "{unit}", usd = "…" }}')
 
 
 def _refused_by_choice(route: Route, request: Request, choice: ProviderChoice) -> str | None:
@@ -225,6 +232,7 @@ def _refused_by_choice(route: Route, request: Request, choice: ProviderChoice) -
 
 
 def _above_max_price(route: Route, request: Request, limit: MaxPrice) -> str | None:
+    tokens = request.bound.input_tokens
     for unit, value in (
         ("input_token", limit.prompt),
         ("output_token", limit.completion),
@@ -232,15 +240,13 @@ def _above_max_price(route: Route, request: Request, limit: MaxPrice) -> str | N
         ("image", limit.image),
         ("audio_second", limit.audio),
     ):
-        if value is None or not route.prices.has(unit):
+        price = route.prices.dearest(unit, request.attributes, tokens)
+        if value is None or price is None:
             continue
-        bound = Bound(request.bound.input_tokens, units=((unit, 1_000_000),))
-        price = ceiling(route.prices, bound, request.attributes) - ceiling(
-            route.prices, Bound(request.bound.input_tokens), request.attributes
-        )
-        per = 1 if unit in ("input_token", "output_token") else 1_000_000
-        if price > max_price_nano(value) * per:
-            return f"{unit} costs {usd_from_nano(price // per)}, above provider.max_price"
+        # a row's price is per 10**6 counts: per million tokens as it stands, else per one unit
+        nano = price if UNITS[unit].per != 1 else price * UNITS[unit].counts_per_unit // 1_000_000
+        if nano > max_price_nano(value):
+            return f"{unit} costs {usd_from_nano(nano)} USD, above provider.max_price"
     return None
 
 
@@ -290,9 +296,7 @@ def _order(
     return sorted(shuffled, key=lambda pair: pair[0].provider.name != model.default_provider)
 
 
-def _weighted(
-    usable: list[tuple[Route, RouteState]], draw: int
-) -> list[tuple[Route, RouteState]]:
+def _weighted(usable: list[tuple[Route, RouteState]], draw: int) -> list[tuple[Route, RouteState]]:
     """By priority; within one priority drawn without replacement, in proportion to weight."""
     result: list[tuple[Route, RouteState]] = []
     for priority in sorted({route.priority for route, _ in usable}):

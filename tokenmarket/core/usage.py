@@ -126,7 +126,7 @@ class Bound(msgspec.Struct, frozen=True):
     units: tuple[tuple[str, int], ...] = ()
 
 
-class Item(msgspec.Struct, frozen=True):
+class Item(msgspec.Struct, frozen=True, array_like=True):
     """One line of a charge; amounts of all items add up to the charge exactly.
 
     ``unexpected`` marks a unit that no price row covers: it was priced at the dearest row of its

@@ -43,10 +43,12 @@ class Client(Protocol):
     ``cancellable`` is true, the front cancels the running task when the client leaves.
     """
 
-    gone: bool
-    begun: bool
     cancellable: bool
 
+    @property
+    def gone(self) -> bool: ...
+    @property
+    def begun(self) -> bool: ...
     def respond(self, status: int, head: bytes, body: bytes) -> None: ...
     def begin(self, status: int, head: bytes) -> None: ...
     async def send(self, data: bytes) -> None: ...
@@ -67,7 +69,7 @@ def bearer_token(inbound: Inbound) -> str:
     if inbound.query and _KEY_IN_QUERY.search(inbound.query):
         raise ApiError(
             "AUTH_001",
-            "A key in the URL ends up in logs: send it as 'Authorization: Bearer …', and replace it.",
+            "A key in a URL ends up in logs: send 'Authorization: Bearer …', and replace the key.",
             reason="key_in_url",
         )
     raw = headers.get(b"authorization")

@@ -42,6 +42,7 @@ logger = logging.getLogger(__name__)
 BUSY_TIMEOUT_MS = 10_000
 READERS = 2
 SAFE_SQLITE = (3, 51, 3)  # first version without the WAL-reset bug (two checkpointing connections)
+SQLITE_VERSION = sqlite3.sqlite_version
 
 
 class StoreError(Exception):
@@ -74,7 +75,7 @@ class Database:
                 "(several workers need PostgreSQL, which this version does not support yet)"
             )
         _create_private_file(path)
-        if not beside and sqlite3.sqlite_version_info < SAFE_SQLITE:
+        if not beside and not sqlite_is_safe():
             logger.warning(
                 "SQLite %s is older than 3.51.3, which fixes a rare corruption when two processes "
                 "checkpoint; only the server checkpoints here. Upgrade SQLite when you can.",
@@ -85,8 +86,9 @@ class Database:
         reader = _engine(path, pool_size=READERS, query_only=True, checkpoint_pages=0)
         database = cls(path, writer, reader)
         try:
-            async with database.begin():
-                pass
+            # a read, because a server may be in the middle of a long write
+            async with database.read() as conn:
+                await conn.exec_driver_sql("SELECT count(*) FROM sqlite_master")
         except DatabaseError as error:
             await database.close()
             raise StoreError(f"{path} cannot be used as a database: {error.orig}") from error
@@ -127,6 +129,11 @@ class Database:
 
     def _count(self, *_: object) -> None:
         self.operations += 1
+
+
+def sqlite_is_safe() -> bool:
+    """Whether the SQLite of this Python is free of the WAL-reset bug."""
+    return sqlite3.sqlite_version_info >= SAFE_SQLITE
 
 
 def sqlite_path(target: str | Path) -> Path:

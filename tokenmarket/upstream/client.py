@@ -100,7 +100,8 @@ class UpstreamClient:
         waiter = connection.start(response, lead, body, method == "HEAD")
         try:
             await waiter
-            response.check_head()
+            if response.error is not None:
+                response.check_head()
         except BaseException:
             response.abort()
             raise

@@ -284,7 +284,9 @@ class Connection(asyncio.Protocol):
                 self._refuse(str(error))
             if not body:
                 return
-        if not response.data_s and self._is_real(response, body):
+        if not response.data_s and (
+            (body[0] not in SUSPECT and response.waiting is None) or self._is_real(response, body)
+        ):
             response.data_s = self._now_s
         response.inbox.append(body)
         response.queued_bytes += len(body)
@@ -310,8 +312,6 @@ class Connection(asyncio.Protocol):
     def _is_real(self, response: UpstreamResponse, body: bytes) -> bool:
         waiting = response.waiting
         if waiting is None:
-            if body[0] not in SUSPECT:
-                return True
             content_type = response.head.headers.get("content-type", "")
             if not Waiting.possible(content_type):
                 return True
@@ -339,8 +339,10 @@ class Connection(asyncio.Protocol):
         else:
             self._home.forget(self)
             transport.close()
-        if response.waiter is not None:
-            response.wake()
+        waiter = response.waiter
+        if waiter is not None and not waiter.done():
+            response.waiter = None
+            waiter.set_result(None)
 
     def _refuse(self, message: str) -> NoReturn:
         self._refusal = message

@@ -73,9 +73,12 @@ class Outbound:
         """
         found = {provider.name: list(secrets(provider)) for provider in providers.values()}
         for provider in providers.values():
-            if provider.base_url != LOCAL_URL:
-                Origin.parse(provider.base_url)
-            CredentialPool(provider, found[provider.name], self._clock)  # refuses bad keys
+            try:
+                if provider.base_url != LOCAL_URL:
+                    Origin.parse(provider.base_url)
+                CredentialPool(provider, found[provider.name], self._clock)
+            except ValueError as error:
+                raise ValueError(f"provider {provider.name}: {error}") from error
         for name in set(self._pools) - set(providers):
             del self._pools[name]
         for name, provider in providers.items():

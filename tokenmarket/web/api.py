@@ -1,7 +1,7 @@
 """The public API's table of paths: which handler answers, with which methods.
 
-Every row of the table is authenticated inside its handler (``design/security.md`` A9): operations in
-``gateway.py``, reads in ``web/reads.py``. What is not in the table is 404, a wrong method is 405.
+Every row is authenticated (``design/security.md`` A9): operations in ``gateway.py``, reads below in
+``_page``. What is not in the table is 404, a wrong method is 405.
 """
 
 from __future__ import annotations
@@ -112,6 +112,4 @@ def _only_get(method: str) -> None:
 
 
 def _wrong_method(method: str, allow: str) -> None:
-    raise ApiError(
-        "REQUEST_005", f"{method} is not answered here; use {allow}.", allow=allow
-    )
+    raise ApiError("REQUEST_005", f"{method} is not answered here; use {allow}.", allow=allow)

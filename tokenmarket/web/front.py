@@ -24,13 +24,17 @@ import httptools
 import msgspec
 
 from tokenmarket.core.errors import ApiError
-from tokenmarket.core.wire import ClientGone, Inbound
+from tokenmarket.core.wire import Client, ClientGone, Inbound
 
 _STATUS = {
     status: f"HTTP/1.1 {status} {phrase}\r\n".encode("ascii")
     for status, phrase in (
         *((int(known), known.phrase) for known in HTTPStatus),
-        *((extra, "Error") for extra in range(400, 600) if extra not in {int(k) for k in HTTPStatus}),
+        *(
+            (extra, "Error")
+            for extra in range(400, 600)
+            if extra not in {int(k) for k in HTTPStatus}
+        ),
     )
 }
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -53,7 +57,7 @@ class FrontLimits(msgspec.Struct, frozen=True):
     pipeline_max: int = 16
 
 
-Handler = Callable[[Inbound, "Reply"], Awaitable[None]]
+Handler = Callable[[Inbound, Client], Awaitable[None]]
 Refusal = Callable[[str, ApiError], tuple[bytes, bytes]]  # request id, error -> head block, body
 
 
@@ -125,7 +129,6 @@ class Connection(asyncio.Protocol):
         "_body_bytes",
         "_body_max",
         "_deadline_s",
-        "_drain_waiter",
         "_front",
         "_header_bytes",
         "_headers",
@@ -139,6 +142,7 @@ class Connection(asyncio.Protocol):
         "_refused",
         "_task",
         "_url",
+        "drain_waiter",
         "gone",
         "parser",
         "reply",
@@ -154,7 +158,7 @@ class Connection(asyncio.Protocol):
         self.reply: Reply | None = None  # of the request being served
         self._task: asyncio.Task[None] | None = None
         self._queue: deque[tuple[Inbound, bool]] = deque()
-        self._drain_waiter: asyncio.Future[None] | None = None
+        self.drain_waiter: asyncio.Future[None] | None = None
         self._paused_since_s = 0.0
         self._deadline_s = time.monotonic() + front.limits.header_s
         self._refused = False
@@ -184,7 +188,7 @@ class Connection(asyncio.Protocol):
         self.gone = True
         self._front.connections.discard(self)
         self._queue.clear()
-        waiter, self._drain_waiter = self._drain_waiter, None
+        waiter, self.drain_waiter = self.drain_waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_exception(ClientGone())
         reply = self.reply
@@ -199,12 +203,12 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._paused_since_s = time.monotonic()
-        if self._drain_waiter is None:
-            self._drain_waiter = self._loop.create_future()
+        if self.drain_waiter is None:
+            self.drain_waiter = self._loop.create_future()
 
     def resume_writing(self) -> None:
         self._paused_since_s = 0.0
-        waiter, self._drain_waiter = self._drain_waiter, None
+        waiter, self.drain_waiter = self.drain_waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
@@ -387,7 +391,7 @@ class Connection(asyncio.Protocol):
 
     async def drained(self) -> None:
         """Returns when the client has taken enough to be sent more; ClientGone if it left."""
-        waiter = self._drain_waiter
+        waiter = self.drain_waiter
         if waiter is not None:
             await waiter
         if self.gone:
@@ -401,7 +405,15 @@ class Connection(asyncio.Protocol):
 class Reply:
     """The answer to one request (``core.wire.Client``)."""
 
-    __slots__ = ("_chunked", "_connection", "_head_only", "begun", "cancellable", "done", "keep_alive")
+    __slots__ = (
+        "_chunked",
+        "_connection",
+        "_head_only",
+        "begun",
+        "cancellable",
+        "done",
+        "keep_alive",
+    )
 
     def __init__(self, connection: Connection, *, keep_alive: bool, head_only: bool) -> None:
         self._connection = connection
@@ -453,7 +465,7 @@ class Reply:
         if connection.gone:
             raise ClientGone
         connection.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
-        if connection._drain_waiter is not None:
+        if connection.drain_waiter is not None:
             await connection.drained()
 
     def end(self, data: bytes) -> None:

@@ -30,7 +30,11 @@ class Health:
         reason = self._not_ready()
         if reason is None:
             return 200, _JSON, b'{"status":"ready"}'
-        return 503, _JSON + b"retry-after: 1\r\n", _encode({"status": "not_ready", "reason": reason})
+        return (
+            503,
+            _JSON + b"retry-after: 1\r\n",
+            _encode({"status": "not_ready", "reason": reason}),
+        )
 
     def _metrics(self) -> tuple[int, bytes, bytes]:
         head = b"content-type: text/plain; version=0.0.4; charset=utf-8\r\n"

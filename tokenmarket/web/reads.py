@@ -21,7 +21,8 @@ from tokenmarket.core.catalog import Route
 from tokenmarket.core.errors import ApiError
 from tokenmarket.core.money import usd_from_nano
 from tokenmarket.core.routing import RouteState
-from tokenmarket.exchange import Exchange, receipt
+from tokenmarket.exchange import Exchange
+from tokenmarket.receipts import gather, render, shown
 
 _encode = msgspec.json.Encoder().encode
 DAY_US = 86_400_000_000
@@ -127,7 +128,7 @@ class Reads:
             and exchange.caller is not None
             and exchange.caller.org_id == caller.org_id
         ):
-            return _encode(receipt(exchange, None, self._clock.monotonic_us()))
+            return _encode(shown(gather(exchange, None, self._clock.monotonic_us())))
         found: bytes | None = None
         if ids.is_id(rest, "req"):
             found = self._wallet.unposted_receipt(caller.org_id, rest)
@@ -135,7 +136,7 @@ class Reads:
                 found = await self._posted_receipt(caller.org_id, rest)
         if found is None:
             raise ApiError("REQUEST_004", f"There is no request {rest[:64]!r}.")
-        return found
+        return render(found)
 
     async def generation(self, caller: Caller, rest: str, query: bytes) -> bytes:
         """``/generation?id=``: the receipt under OpenRouter's path."""
@@ -218,7 +219,9 @@ class Reads:
         for name in groups:
             if name not in GROUPS or groups.count(name) > 1:
                 raise ApiError(
-                    "REQUEST_001", f"group_by takes each of {', '.join(GROUPS)} once.", param="group_by"
+                    "REQUEST_001",
+                    f"group_by takes each of {', '.join(GROUPS)} once.",
+                    param="group_by",
                 )
         rows = await self._usage_rows(caller.org_id, from_us, to_us, groups)
         return _encode(

@@ -45,9 +45,9 @@ async def test_a_name_is_taken_once(database: Database) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["", " ", " a", "a ", "a\nb", "a\rb", "a\x00b", "a\x1b[31mb", "a\tb", "a\u202eb", "\u200b", "x" * 101],
+    ["", " ", " a", "a ", "a\nb", "a\rb", "a\x00b", "\x1b[31mb", "a\tb", "a\u202eb", "x" * 101],
     ids=ascii,
-)  # fmt: skip
+)
 async def test_names_that_cannot_be_shown_are_refused(database: Database, name: str) -> None:
     with pytest.raises(Refused):
         await organisation(database, name)

@@ -5,8 +5,8 @@ import os
 
 import pytest
 from sqlalchemy import text
-from tests.unit.accounts.clock import HandClock
 
+from tests.unit.accounts.clock import HandClock
 from tokenmarket.accounts import Accounts, admin, callers
 from tokenmarket.accounts.admin import KeyWishes, NewKey
 from tokenmarket.core import keys

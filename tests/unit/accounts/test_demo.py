@@ -1,12 +1,13 @@
 """The first start happens once, survives being killed half way, and prints what works."""
 
 import shlex
+from itertools import pairwise
 
 import msgspec
 import pytest
 from sqlalchemy import text
-from tests.unit.accounts.clock import HandClock
 
+from tests.unit.accounts.clock import HandClock
 from tokenmarket.accounts import Accounts, admin, demo
 from tokenmarket.store.database import Database
 
@@ -65,7 +66,7 @@ def test_every_command_is_one_line_of_shell_with_valid_json() -> None:
         words = shlex.split(command)
         assert "Authorization: Bearer tm_live_x" in command
         assert any(word.startswith("http://127.0.0.1:8080/api/v1/") for word in words)
-        for flag, body in zip(words, words[1:], strict=False):
+        for flag, body in pairwise(words):
             if flag == "-d":
                 assert msgspec.json.decode(body)["model"].startswith("sandbox-")
     assert "tm_live_x" not in demo.later_text("http://127.0.0.1:8080/api/v1")

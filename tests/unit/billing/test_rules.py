@@ -30,9 +30,10 @@ def floats(source: str) -> list[str]:
             found.append(f"{node.lineno}: /")
         elif isinstance(node, ast.Name) and node.id in ("float", "round", "Decimal", "Fraction"):
             found.append(f"{node.lineno}: {node.id}")
-        elif isinstance(node, ast.Constant) and isinstance(node.value, float):
-            if node not in allowed:
-                found.append(f"{node.lineno}: {node.value}")
+        elif (
+            isinstance(node, ast.Constant) and isinstance(node.value, float) and node not in allowed
+        ):
+            found.append(f"{node.lineno}: {node.value}")
     return found
 
 
@@ -42,7 +43,8 @@ def test_no_fractions_in_money(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "source", ["a = b / c", "a /= 2", "round(x)", "a = 0.5", "float(a)", "from x import y; Decimal(1)"]
+    "source",
+    ["a = b / c", "a /= 2", "round(x)", "a = 0.5", "float(a)", "from x import y; Decimal(1)"],
 )
 def test_the_rule_sees_fractions(source: str) -> None:
     assert floats(source)

@@ -345,6 +345,7 @@ async def test_limits_change_while_requests_run() -> None:
         hold = w.hold(funds, "r1", 800)
         await w.limit(key_total=500)
         await wallet.reload()
+        assert await wallet.refill(funds, 0)
         assert wallet.affordable_nano(funds, "m") == 0
         with pytest.raises(SpendLimitReached):
             w.hold(funds, "r2", 1)
@@ -352,9 +353,11 @@ async def test_limits_change_while_requests_run() -> None:
         assert wallet.affordable_nano(funds, "m") == 200
         await w.limit(key_total=2_000)
         await wallet.reload()
+        assert await wallet.refill(funds, 0)
         assert wallet.affordable_nano(funds, "m") == 1_700
         await w.limit(key_total=None)
         await wallet.reload()
+        assert await wallet.refill(funds, 0)
         assert wallet.affordable_nano(funds, "m") == 4_700
         await wallet.close()
         assert await w.differences() == []
@@ -370,6 +373,7 @@ async def test_a_limit_set_late_counts_what_was_spent_before() -> None:
         await wallet.flush()
         await w.limit(key_day=500)
         await wallet.reload()
+        assert await wallet.refill(funds, 0)
         assert wallet.affordable_nano(funds, "m") == 100
         await wallet.close()
         assert await w.differences() == []
@@ -507,4 +511,24 @@ async def test_big_batches_are_posted_whole() -> None:
         assert await w.scalar("SELECT COUNT(*) FROM usage_event") == 2_500
         expected = sum(n % 7 for n in range(2_500))
         assert await w.scalar("SELECT dr_posted FROM account") == expected
+        assert await w.differences() == []
+
+
+async def test_the_proof_may_run_beside_a_busy_server() -> None:
+    async with world() as w:
+        await w.add_owner(org_day=USD)
+        await w.grant(USD)
+        wallet = await w.open(background=True, segment_bytes=1 << 14)
+        funds = await wallet.funds("o1", "k1")
+        held = [w.hold(funds, f"h{number}", 10) for number in range(50)]
+        for number in range(200):
+            w.settle(w.hold(funds, f"r{number}", 10), 3)
+            if number % 20 == 0:
+                await asyncio.sleep(0)
+                assert await w.differences() == []
+        for hold in held:
+            w.settle(hold, 5)
+        await wallet.flush()
+        assert await w.differences() == []
+        await wallet.close()
         assert await w.differences() == []

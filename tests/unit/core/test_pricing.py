@@ -343,6 +343,33 @@ def test_a_hold_without_a_price_is_refused(bound: Bound, unit: str) -> None:
     assert caught.value.unit == unit
 
 
+def test_a_hold_counts_the_dearer_kinds_only_where_they_are_possible() -> None:
+    sheet = sheet_of(
+        input_token="1",
+        cache_write_token="2",
+        cache_write_long_token="3",
+        image_input_token="4",
+        audio_input_token="5",
+        output_token="6",
+        reasoning_token="7",
+        audio_output_token="8",
+    )
+
+    def held(**kinds: bool) -> int:
+        return ceiling(sheet, Bound(1000, 0, **kinds)) // 1_000_000
+
+    assert held(long_cache_writes=False) == 2
+    assert held() == 3
+    assert held(image_input=True) == 4
+    assert held(image_input=True, audio_input=True) == 5
+    assert ceiling(sheet, Bound(0, 1000)) // 1_000_000 == 7
+    assert ceiling(sheet, Bound(0, 1000, audio_output=True)) // 1_000_000 == 8
+    # images without a row of their own cost the dearest row of the side, so they are held at that
+    bare = sheet_of(input_token="1", audio_input_token="5", output_token="1")
+    assert ceiling(bare, Bound(1000, image_input=True)) // 1_000_000 == 5
+    assert charge(bare, Usage(image_input_tokens=1000)) // 1_000_000 == 5
+
+
 def test_audio_that_was_asked_for_needs_its_row() -> None:
     sheet = sheet_of(input_token="1", output_token="1")
     with pytest.raises(Unpriced, match="audio_input_token"):

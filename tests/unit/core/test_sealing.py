@@ -33,9 +33,15 @@ def test_any_changed_bit_is_noticed(data: st.DataObject) -> None:
 
 @pytest.mark.parametrize(
     ("wrapped_cut", "sealed_cut", "kek", "associated"),
-    [(0, 0, KEK, b"other row"), (0, 0, b"x" * 32, b"row"), (50, 0, KEK, b"row"), (0, 25, KEK, b"row"),
-     (60, 0, KEK, b"row"), (0, 0, b"short", b"row")],
-)  # fmt: skip
+    [
+        (0, 0, KEK, b"other row"),
+        (0, 0, b"x" * 32, b"row"),
+        (0, 0, b"short", b"row"),
+        (50, 0, KEK, b"row"),
+        (60, 0, KEK, b"row"),
+        (0, 25, KEK, b"row"),
+    ],
+)
 def test_elsewhere_it_does_not_open(
     wrapped_cut: int, sealed_cut: int, kek: bytes, associated: bytes
 ) -> None:

@@ -46,7 +46,7 @@ def test_reasoning_above_output_keeps_the_total() -> None:
 
 
 def test_a_negative_total_is_nothing() -> None:
-    fixed = sanitize(Usage(input_tokens=-5, output_tokens=-1, images=-2), ROOM, 0)
+    fixed = sanitize(Usage(input_tokens=-5, output_tokens=-1, images=-1), ROOM, 0)
     assert (fixed.prompt_tokens, fixed.completion_tokens, fixed.images) == (0, 0, 0)
     assert fixed.flags == ("negative_input_tokens", "negative_output_tokens", "negative_images")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import insert, select, text, update
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from tokenmarket.store import database as module
 from tokenmarket.store.database import Database, StoreError, sqlite_path
@@ -26,10 +26,14 @@ async def test_a_transaction_commits_at_its_end_and_rolls_back_on_an_error(
     async with database.begin() as conn:
         await conn.execute(update(meta).values(number=7))
     assert await number(database) == 7
-    with pytest.raises(ZeroDivisionError):
+
+    async def fail() -> None:
         async with database.begin() as conn:
             await conn.execute(update(meta).values(number=8))
-            _ = 1 // 0
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
     assert await number(database) == 7
 
 
@@ -114,10 +118,10 @@ async def test_statements_are_counted(database: Database) -> None:
 
 
 async def test_an_error_never_shows_the_values(database: Database) -> None:
-    with pytest.raises(Exception, match="UNIQUE") as caught:
-        async with database.begin() as conn:
-            row = {"name": "generation", "number": 1, "text": "sk-secret"}
-            await conn.execute(insert(meta).values(row))
+    statement = insert(meta).values({"name": "generation", "number": 1, "text": "sk-secret"})
+    async with database.begin() as conn:
+        with pytest.raises(IntegrityError, match="UNIQUE") as caught:
+            await conn.execute(statement)
     assert "sk-secret" not in str(caught.value)
 
 

@@ -7,7 +7,7 @@ import gzip
 import zlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.upstream.fake import Seen, Stage, cut, outcome, play
@@ -58,6 +58,7 @@ def test_any_cut_gives_the_same_answer(name: str) -> None:
     data, body = RESPONSES[name]
     runner = asyncio.Runner()
 
+    @settings(deadline=None)
     @given(st.lists(st.integers(0, 1000), max_size=8), st.booleans())
     def check(places: list[int], whole: bool) -> None:
         seen = runner.run(play(cut(data, places), eof=False, whole=whole))
@@ -81,6 +82,7 @@ async def test_a_truncated_answer_is_never_a_success(name: str) -> None:
             assert not seen.kept
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.lists(st.integers(0, 400), max_size=5), st.booleans())
 def test_arbitrary_bytes_end_in_an_error(data: bytes, places: list[int], lead: bool) -> None:
     data = (OK if lead else b"") + data

@@ -6,7 +6,7 @@ import pickle
 from collections.abc import Iterable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.upstream.fake import Clock
@@ -215,6 +215,7 @@ def test_a_secret_does_not_show_itself(clock: Clock) -> None:
     assert "secret" not in repr(pool.credentials)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 40), st.integers(0, 100)), max_size=50))
 def test_a_minute_is_the_sum_of_its_seconds(steps: list[tuple[float, int]]) -> None:
     now_s = 5000.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.upstream.fake import Clock
@@ -204,6 +204,7 @@ def test_memory_is_bounded(clock: Clock) -> None:
 KINDS: list[FailureKind] = ["timeout", "overloaded", "auth", "bad_request", "not_found"]
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.upstream.fake import cut
@@ -25,6 +25,7 @@ SSE = "text/event-stream; charset=utf-8"
     ],
 )
 def test_what_is_real(content_type: str, data: bytes, real: bool) -> None:
+    @settings(deadline=None)
     @given(st.lists(st.integers(0, 100), max_size=6))
     def check(places: list[int]) -> None:
         waiting = Waiting(content_type)

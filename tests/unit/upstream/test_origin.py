@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokenmarket.upstream.origin import COPIED_BODY_BYTES, Origin, render, render_head
@@ -152,6 +152,7 @@ def test_methods_that_are_refused(method: str) -> None:
         render_head(ORIGIN, method, "/", (), proxy_authorization=None)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30), st.text(max_size=30), st.text(max_size=30))
 def test_text_never_breaks_the_framing(path: str, name: str, value: str) -> None:
     try:

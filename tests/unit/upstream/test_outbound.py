@@ -101,6 +101,9 @@ def test_a_missing_key_says_what_to_set(outbound: Outbound) -> None:
 
 def test_a_bad_update_changes_nothing(outbound: Outbound) -> None:
     bad = Provider("bad", "openai", "ftp://p.example")
-    with pytest.raises(ValueError, match="https"):
+    with pytest.raises(ValueError, match="provider bad: a base URL begins with https"):
         outbound.update({"bad": bad}, lambda _: [("k", Secret("sk"))])
+    with pytest.raises(ValueError, match="provider real: a header value") as raised:
+        outbound.update({"real": REAL}, lambda _: [("k", Secret("sk-very\nsecret"))])
+    assert "very" not in str(raised.value)
     assert outbound.state(route(REAL)).available

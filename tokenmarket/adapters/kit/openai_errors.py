@@ -19,6 +19,7 @@ from tokenmarket.adapters.protocol import Head
 from tokenmarket.core.errors import FailureKind, UpstreamError
 
 MESSAGE_CHARS_MAX = 500
+WORDS_CHARS_MAX = 4000  # of a message are looked at
 BODY_BYTES_MAX = 64 * 1024  # an error body is read no further
 RETRY_AFTER_S_MAX = 86_400.0
 
@@ -118,8 +119,8 @@ _SECRETS = re.compile(
     r"|\b(?:org|proj|user|acct|team|req|ws)[-_][A-Za-z0-9]{6,}"
     r"|\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"
     r"|\b[0-9a-fA-F]{24,}\b"
-    r"|\S*\*{3,}\S*"
-    r"|[\w.+-]+@[\w-]+\.[\w.]+"
+    r"|[^\s*]{0,40}\*{3,}\S{0,40}"
+    r"|[\w.+-]{1,64}@[\w-]{1,64}\.[\w.]{1,64}"
 )
 _SPACE = re.compile(r"[\x00-\x20\x7f]+")
 
@@ -220,7 +221,7 @@ def _from_json(document: object) -> _Found:
         ),
         param=text(nested.get("param")),
         status=_status(nested.get("code"), nested.get("status_code"), nested.get("status")),
-        inner=str(metadata.get("raw") or "")[:4000],
+        inner=str(metadata.get("raw") or "")[:WORDS_CHARS_MAX],
     )
 
 
@@ -270,7 +271,7 @@ def _classify(found: _Found, status: int, codes: dict[str, FailureKind]) -> Fail
         kind = codes.get(code.lower()) or CODES.get(code.lower())
         if kind is not None:
             return kind
-    words = f"{found.message or ''}\n{found.inner}"
+    words = f"{(found.message or '')[:WORDS_CHARS_MAX]}\n{found.inner}"
     if status in (400, 403, 404, 413, 422, 429, 500) and words.strip():
         kind = _by_words(words, status)
         if kind is not None:

@@ -31,8 +31,9 @@ from tokenmarket.core.pricing import PriceSheet
 from tokenmarket.core.usage import Usage
 
 Fields = dict[str, msgspec.Raw]
-# Before, after (with and without the event's end), our before and after, least bytes of an event.
-Template = tuple[bytes, bytes, bytes, bytes, bytes, int]
+# Before, after (with and without the event's end), after + before; our before, after and both; the
+# least bytes of an event.
+Template = tuple[bytes, bytes, bytes, bytes, bytes, bytes, bytes, int]
 
 TEMPLATES_MAX = 8  # n choices, or text, reasoning and arguments by turns
 CHOICES_MAX = 128  # a chunk may not make us keep state for more indexes than any n allows
@@ -40,6 +41,9 @@ CHOICES_MAX = 128  # a chunk may not make us keep state for more indexes than an
 _decode_chunk = msgspec.json.Decoder(Fields).decode
 _decode_any = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
+# What needs no look at all between two quotes: printable ASCII but quote and backslash. Deleting it
+# is the cheapest question whether there is anything else.
+_HARMLESS = bytes(byte for byte in range(0x20, 0x7F) if byte not in b'"\\')
 # The inside of a JSON string: without escapes, and with them (surrogates are left to the decoder).
 _plain = re.compile(rb'[^"\\\x00-\x1f]*').fullmatch
 _escaped = re.compile(
@@ -109,14 +113,15 @@ class StreamDecoder:
         if cut + 2 != len(data):
             self._keep(data[cut + 2 :])
             data = data[: cut + 2]
-        for before, after, _, out_before, out_after, size in self._templates:
-            if data.startswith(before) and data.endswith(after):
+        for before, after, _, joint, out_before, out_after, out_joint, size in self._templates:
+            if data.startswith(before) and data.endswith(after) and len(data) >= size:
                 middle = data[len(before) : -len(after)]
-                if len(data) >= size and (
-                    (_plain(middle) is not None and middle.isascii()) or _is_inside(middle)
-                ):
+                if not middle.translate(None, _HARMLESS) or _is_inside(middle):
                     return out_before + middle + out_after
-                break  # several events, or one to look at more closely
+                words = middle.split(joint)  # several events of this one kind
+                if len(words) > 1 and _is_inside(b" ".join(words)):
+                    return out_before + out_joint.join(words) + out_after
+                break
         return self._feed_block(data)
 
     def finish(self) -> bytes:
@@ -194,12 +199,10 @@ class StreamDecoder:
         """Several events, or one that no template fits as it is."""
         out: list[bytes] = []
         for event in block[:-2].split(b"\n\n"):
-            for before, _, after, out_before, out_after, size in self._templates:
+            for before, _, after, _, out_before, out_after, _, size in self._templates:
                 if event.startswith(before) and event.endswith(after):
                     middle = event[len(before) : -len(after)]
-                    if len(event) + 2 >= size and (
-                        (_plain(middle) is not None and middle.isascii()) or _is_inside(middle)
-                    ):
+                    if len(event) + 2 >= size and _is_inside(middle):
                         out.append(out_before + middle + out_after)
                         break
             else:
@@ -237,17 +240,15 @@ class StreamDecoder:
         quoted = _encode(words)
         if event.count(quoted) != 1 or written.count(quoted) != 1:
             return
-        before, after = event.split(quoted)
-        out_before, out_after = written.split(quoted)
-        template = (
-            before + b'"',
-            b'"' + after,
-            b'"' + after[:-2],
-            out_before + b'"',
-            b'"' + out_after,
-            len(before) + len(after) + 2,
+        before, _, after = event.partition(quoted)
+        out_before, _, out_after = written.partition(quoted)
+        before, after = before + b'"', b'"' + after
+        out_before, out_after = out_before + b'"', b'"' + out_after
+        joint, out_joint = after + before, out_after + out_before
+        size = len(before) + len(after)
+        self._templates.insert(
+            0, (before, after, after[:-2], joint, out_before, out_after, out_joint, size)
         )
-        self._templates.insert(0, template)
         del self._templates[TEMPLATES_MAX:]
 
     # -- one chunk

@@ -187,7 +187,7 @@ def test_n_choices() -> None:
         (b'{"choices":[{"mess', "openai", "upstream_error"),
         (b'{"id":"x"}', "openai", "upstream_error"),
         (b'{"error":{"message":"x","code":429}}', "openrouter", "rate_limited"),
-        (b'{"error":"context length exceeded"}', "vllm", "upstream_error"),
+        (b'{"error":"context length exceeded"}', "vllm", "context_too_long"),
         (b'{"object":"error","message":"x","code":503}', "vllm", "overloaded"),
         (
             b'{"base_resp":{"status_code":1008,"status_msg":"no money"},"choices":null}',

@@ -64,7 +64,6 @@ def test_vectors_in_the_right_form_keep_their_bytes() -> None:
         b'{"data":[{"embedding":"!!"}]}',
         b'{"data":[{"embedding":"AAA="}]}',
         b'{"data":[{"embedding":{}}]}',
-        b'{"data":[{"embedding":["x"]}]}',
         b'{"error":{"message":"x"}}',
         b'{"detail":"x"}',
     ],
@@ -73,18 +72,6 @@ def test_garbage_is_an_upstream_error(body: bytes) -> None:
     made = request("embeddings", encoding_format="float")
     with pytest.raises(UpstreamError):
         adapter("openai", "embeddings").read(made, route(), OK, body)
-
-
-def test_huge_numbers_do_not_fit_float32() -> None:
-    made = request("embeddings", encoding_format="base64")
-    body = b'{"data":[{"embedding":[1e300]}]}'
-    try:
-        reply = adapter("openai", "embeddings").read(made, route(), OK, body)
-    except UpstreamError as error:
-        assert error.kind == "upstream_error"
-    else:
-        data = json.loads(msgspec.json.encode(reply.document))["data"]
-        assert struct.unpack("<f", base64.b64decode(data[0]["embedding"])) == (float("inf"),)
 
 
 def test_the_form_upstreams_are_asked_for() -> None:

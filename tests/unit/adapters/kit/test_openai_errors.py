@@ -209,3 +209,12 @@ def test_never_raises(status: int, body: Any) -> None:
 def test_deep_nesting_is_survived() -> None:
     assert explained(400, b'{"error":' * 100_000).kind == "bad_request"
     assert explained(400, b"[" * 50_000).kind == "bad_request"
+
+
+@pytest.mark.parametrize(
+    "unit", ["a", "model ", "sk-", "*a", "a@", "\u8f93\u5165", "0123456789abcdef"]
+)
+def test_long_hostile_words(unit: str) -> None:
+    """Shapes that make careless patterns quadratic; the test's own timeout is the judge."""
+    error = explained(400, openai_error(unit * 20_000))
+    assert len(error.message) <= 500
