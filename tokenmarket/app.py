@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 import uvloop
 
 from tokenmarket import __version__
-from tokenmarket.accounts import Accounts, demo
+from tokenmarket.accounts import Accounts, admin, demo
 from tokenmarket.adapters.registry import ADAPTERS
 from tokenmarket.admission import Admission
 from tokenmarket.billing.clock import SystemClock
@@ -80,6 +80,7 @@ class Server:
         config, clock = self.config, self.clock
         self.database = await Database.open(config.database_url, workers=config.workers)
         await self.database.create_schema()
+        await admin.claim_root(self.database, config.root)
         for problem in await self.database.problems():
             self.log.write("warning", "database", problem=problem)
         self.wallet = await Wallet.open(
@@ -278,23 +279,13 @@ async def _serve(config: Config) -> int:
     server = Server(config, log, clock)
     try:
         await server.open()
-        token = None
-        if config.demo:
-            token = await _first_start(server)
+        # listening first: a port that is taken must not use up the only showing of the demo key
         port = await server.listen()
+        token = await _first_start(server) if config.demo else None
     except (StoreError, AlreadyRunning, OSError, sealing.SealBroken, ValueError) as error:
         log.flush()
         sys.stderr.write(f"tokenmarket: cannot start: {error}\n")
         return 2
-    base_url = config.base_url.replace(f":{config.port}/", f":{port}/")
-    text = demo.welcome_text(base_url, token) if token else demo.later_text(base_url)
-    sys.stdout.write(text)
-    sys.stdout.flush()
-    log.write("info", "listening", url=base_url, version=__version__, pid=os.getpid())
-    log.flush()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -307,6 +298,15 @@ async def _serve(config: Config) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked_to_stop, number)
+    base_url = config.base_url.replace(f":{config.port}/", f":{port}/")
+    text = demo.welcome_text(base_url, token) if token else demo.later_text(base_url)
+    sys.stdout.write(text)
+    sys.stdout.flush()
+    log.write("info", "listening", url=base_url, version=__version__, pid=os.getpid())
+    log.flush()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
     await stop.wait()
     log.write("info", "stopping", drain_s=config.drain_s)
     log.flush()

@@ -14,7 +14,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Literal, Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from tokenmarket.core.errors import ApiError, UpstreamError
+from tokenmarket.core.estimate import estimate_tokens
 from tokenmarket.core.usage import Bound, Item, Usage
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from tokenmarket.core.routing import Plan
     from tokenmarket.core.wire import Inbound
     from tokenmarket.limits import Ticket
+
+ESTIMATE_BYTES_MAX = 64 * 1024
 
 Status = Literal["running", "succeeded", "failed", "cancelled", "rejected"]
 
@@ -59,9 +62,12 @@ class Exchange:
         "hold_open",
         "idempotency_key",
         "inbound",
+        "input_estimate",
         "items",
         "operation",
         "plan",
+        "progress_bytes",
+        "progress_due_us",
         "request",
         "route",
         "started_us",
@@ -95,6 +101,9 @@ class Exchange:
         self.first_byte_us: int | None = None
         self.upstream_us = 0
         self.events_sent = 0
+        self.progress_bytes = 0
+        self.progress_due_us = 0
+        self.input_estimate: int | None = None
         self.dropped_params: tuple[str, ...] = ()
         self.idempotency_key: str | None = None
 
@@ -102,6 +111,27 @@ class Exchange:
     def request_id(self) -> str:
         """Also the receipt's id."""
         return self.inbound.request_id
+
+    @property
+    def user(self) -> str:
+        """The caller's ``user`` field, shortened; for the log only."""
+        user = self.request.typed.user if self.request is not None else None
+        return user[:128] if user else ""
+
+    def delivered_usage(self) -> Usage:
+        """A local count of what the client got so far, marked as estimated: input by the text
+        heuristic, output by the events that were sent (the first one only says the role)."""
+        body = self.inbound.body
+        if self.input_estimate is None:
+            sample = body[:ESTIMATE_BYTES_MAX]
+            tokens = estimate_tokens(sample.decode("utf-8", "replace"))
+            tokens = tokens * len(body) // max(len(sample), 1)
+            self.input_estimate = min(tokens, self.bound.input_tokens)
+        return Usage(
+            input_tokens=self.input_estimate,
+            output_tokens=max(self.events_sent - 1, 0),
+            estimated=True,
+        )
 
     def begin_attempt(self, index: int, route: Route, now_us: int) -> Attempt:
         """The plan's ``index``-th route is being tried."""

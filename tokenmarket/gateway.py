@@ -17,61 +17,48 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 import msgspec
 
 from tokenmarket.accounts import Accounts, Caller
-from tokenmarket.adapters.protocol import Adapter, Decoder, Head, UpstreamRequest
+from tokenmarket.adapters.protocol import Adapter
 from tokenmarket.admission import Admission
 from tokenmarket.billing.clock import Clock
 from tokenmarket.billing.records import StoredAnswer, UsageEvent
 from tokenmarket.billing.wallet import Capture, Wallet
 from tokenmarket.catalog import CatalogSource
-from tokenmarket.core.catalog import Route, Timeouts
-from tokenmarket.core.errors import ApiError, ProviderError, UpstreamError
-from tokenmarket.core.estimate import estimate_tokens
+from tokenmarket.core.catalog import Route
+from tokenmarket.core.errors import CREDENTIAL, ApiError, UpstreamError
 from tokenmarket.core.parse import parse
 from tokenmarket.core.pricing import charge, items
 from tokenmarket.core.requests import Request
 from tokenmarket.core.routing import Plan, RouteState, plan
+from tokenmarket.core.trace import continued, trace_id
 from tokenmarket.core.usage import Usage, sanitize, usage_json
 from tokenmarket.core.wire import Client, ClientGone, Inbound, bearer_token, check_content_type
 from tokenmarket.exchange import Exchange, Status
 from tokenmarket.idempotency import Claim, Idempotency
 from tokenmarket.receipts import usage_event
-from tokenmarket.replies import error_body, error_event, error_head, reply_head, stream_head
+from tokenmarket.replies import (
+    caller_error,
+    error_body,
+    error_event,
+    error_head,
+    reply_head,
+    stream_head,
+)
 from tokenmarket.telemetry import Telemetry
 from tokenmarket.upstream.credentials import Credential
+from tokenmarket.upstream.outbound import Answer, Outbound
 
 RESPONSE_BYTES_MAX = 64 * 1024 * 1024
 ERROR_BODY_BYTES_MAX = 256 * 1024
+CREDENTIALS_PER_ROUTE_MAX = 4
+PROGRESS_US = 1_000_000  # a stream that a crash cuts is charged for what this old a record says
+PROGRESS_BYTES = 16 * 1024
 EVENTS_SPARE = 1_024  # role, finish and empty events of all choices
 _encode = msgspec.json.Encoder().encode
 _NULL = msgspec.Raw(b"null")
-
-
-class UpstreamResponse(Protocol):
-    """What a transport answers: the head at once, the body as it is asked for."""
-
-    head: Head
-
-    async def read(self, bytes_max: int) -> bytes: ...
-    async def chunk(self) -> bytes: ...
-    def abort(self) -> None: ...
-
-
-class Upstreams(Protocol):
-    """The outbound side: credentials, transports and health behind four calls."""
-
-    def state(self, route: Route) -> RouteState: ...
-    def acquire(self, route: Route) -> Credential: ...
-    async def send(
-        self, route: Route, credential: Credential, request: UpstreamRequest, timeouts: Timeouts
-    ) -> UpstreamResponse: ...
-    def release(
-        self, route: Route, credential: Credential, error: UpstreamError | None, first_byte_us: int
-    ) -> None: ...
 
 
 class Gateway:
@@ -85,7 +72,7 @@ class Gateway:
         catalog: CatalogSource,
         wallet: Wallet,
         idempotency: Idempotency,
-        upstreams: Upstreams,
+        upstreams: Outbound,
         adapters: Mapping[str, Mapping[str, Adapter]],
         telemetry: Telemetry,
         clock: Clock,
@@ -196,14 +183,18 @@ class Gateway:
         """Route after route until one answers. Raises the last failure as the caller's error."""
         failure = UpstreamError("upstream_error", "no route was tried")
         for index, route in enumerate(plan.routes):
-            try:
-                await self._attempt(index, route, request, exchange, client, claim)
-                return
-            except UpstreamError as error:
-                failure = error
-                if client.begun or not error.failover:
+            for _ in range(CREDENTIALS_PER_ROUTE_MAX):
+                try:
+                    await self._attempt(index, route, request, exchange, client, claim)
+                    return
+                except UpstreamError as error:
+                    failure = error
+                if client.begun or not failure.failover:
+                    raise caller_error(failure, exchange, stream=client.begun)
+                # A key of ours was refused: it rests now. Is there another one for this route?
+                if failure.kind not in CREDENTIAL or not self.upstreams.state(route).available:
                     break
-        raise caller_error(failure, exchange, stream=client.begun)
+        raise caller_error(failure, exchange, stream=False)
 
     async def _attempt(
         self,
@@ -216,9 +207,13 @@ class Gateway:
     ) -> None:
         """Translate, send, relay and settle at one route; UpstreamError if it did not work."""
         adapter = self.adapters[route.provider.adapter][exchange.operation]
-        upstream_request = adapter.build(
-            request, route, now_s=exchange.inbound.accepted_us // 1_000_000
-        )
+        upstream_request = adapter.build(request, route, now_s=request.created_s)
+        traceparent = exchange.inbound.headers.get(b"traceparent")
+        if traceparent is not None and trace_id(traceparent) is not None:
+            header = ("traceparent", continued(traceparent, exchange.request_id))
+            upstream_request = msgspec.structs.replace(
+                upstream_request, headers=(*upstream_request.headers, header)
+            )
         exchange.dropped_params = upstream_request.dropped
         if upstream_request.dropped and request.choice and request.choice.require_parameters:
             raise ApiError(
@@ -228,7 +223,7 @@ class Gateway:
             )
         attempt = exchange.begin_attempt(index, route, self.clock.monotonic_us())
         credential: Credential | None = None
-        response: UpstreamResponse | None = None
+        response: Answer | None = None
         failure: UpstreamError | None = None
         # With an idempotency key the answer is finished and kept even if the client leaves.
         client.cancellable = claim is None
@@ -262,7 +257,32 @@ class Gateway:
             if attempt.finished_us is None:
                 exchange.end_attempt(index, self.clock.monotonic_us(), failure)
             if credential is not None:
-                self.upstreams.release(route, credential, failure, attempt.first_byte_us or 0)
+                self._release(route, credential, failure, exchange)
+
+    def _release(
+        self,
+        route: Route,
+        credential: Credential,
+        failure: UpstreamError | None,
+        exchange: Exchange,
+    ) -> None:
+        """What this attempt says about the key and the route."""
+        attempt = exchange.attempts[-1]
+        usage = exchange.usage
+        first_byte_us = tokens_per_s = None
+        if attempt.first_byte_us is not None:
+            first_byte_us = attempt.first_byte_us - attempt.started_us
+            span_us = (attempt.finished_us or 0) - attempt.first_byte_us
+            if usage is not None and exchange.events_sent > 1 and span_us > 0:
+                tokens_per_s = usage.completion_tokens * 1_000_000 / span_us
+        self.upstreams.release(
+            route,
+            credential,
+            failure,
+            first_byte_us=first_byte_us,
+            tokens=0 if usage is None else usage.prompt_tokens + usage.completion_tokens,
+            tokens_per_s=tokens_per_s,
+        )
 
     async def _answer(
         self,
@@ -272,7 +292,7 @@ class Gateway:
         exchange: Exchange,
         client: Client,
         claim: Claim | None,
-        response: UpstreamResponse,
+        response: Answer,
     ) -> None:
         """One JSON answer: read, settle, then the only byte block leaves."""
         body = await response.read(RESPONSE_BYTES_MAX)
@@ -301,7 +321,7 @@ class Gateway:
         exchange: Exchange,
         client: Client,
         claim: Claim | None,
-        response: UpstreamResponse,
+        response: Answer,
     ) -> None:
         """A stream: events pass as they come; the last ones wait for the settlement."""
         decoder = adapter.decoder(request, route, response.head)
@@ -316,6 +336,7 @@ class Gateway:
                 exchange.events_sent += events.count(b"\n\n")
                 if exchange.events_sent > events_max:
                     raise UpstreamError("upstream_error", "more output than was asked for")
+                self._note_progress(exchange, route, len(data))
                 await client.send(events)
         rest = decoder.finish()
         client.cancellable = False
@@ -350,6 +371,23 @@ class Gateway:
         attributes = exchange.request.attributes if exchange.request is not None else {}
         exchange.items = items(route.prices, usage, attributes)
         return charge(route.prices, usage, attributes)
+
+    def _note_progress(self, exchange: Exchange, route: Route, received: int) -> None:
+        """Journal what was delivered so far, once a second or every 16 kB: what a death of this
+        process would charge."""
+        exchange.progress_bytes += received
+        now_us = self.clock.monotonic_us()
+        if exchange.progress_due_us == 0:
+            exchange.progress_due_us = now_us + PROGRESS_US
+        elif now_us < exchange.progress_due_us and exchange.progress_bytes < PROGRESS_BYTES:
+            return
+        elif exchange.hold_open is not None and exchange.decoder is not None:
+            exchange.progress_due_us = now_us + PROGRESS_US
+            exchange.progress_bytes = 0
+            usage = exchange.delivered_usage()
+            attributes = exchange.request.attributes if exchange.request is not None else {}
+            due_nano = min(charge(route.prices, usage, attributes), exchange.hold_open.amount_nano)
+            self.wallet.progress(exchange.hold_open, due_nano)
 
     def _usage_json(self, exchange: Exchange, charge_nano: int) -> bytes | None:
         if exchange.usage is None:
@@ -429,7 +467,7 @@ class Gateway:
         route = exchange.route
         if exchange.first_byte_us is not None and decoder is not None and route is not None:
             exchange.finish_reason = decoder.finish_reason
-            usage = decoder.usage or delivered_usage(exchange, decoder)
+            usage = decoder.usage or exchange.delivered_usage()
             charge_nano = self._price(exchange, route, usage)
         try:
             self._close(exchange, "cancelled", charge_nano)
@@ -446,81 +484,3 @@ class Gateway:
             replayed=True,
         )
         client.respond(answer.status, head, answer.body)
-
-
-def delivered_usage(exchange: Exchange, decoder: Decoder) -> Usage | None:
-    """A local count of what the client got before it left: marked as estimated, never above the
-    hold. Input by the text heuristic, output by the events that were sent."""
-    request = exchange.request
-    if request is None or not decoder.delivered_output:
-        return None
-    return Usage(
-        input_tokens=min(
-            estimate_tokens(request.body.decode("utf-8", "replace")), request.bound.input_tokens
-        ),
-        output_tokens=max(exchange.events_sent - 1, 1),  # the first one only says the role
-        estimated=True,
-    )
-
-
-def caller_error(failure: UpstreamError, exchange: Exchange, *, stream: bool) -> ApiError:
-    """The last attempt's failure as the caller sees it (``design/api.md`` section 5)."""
-    route = exchange.route
-    provider = ProviderError(
-        name=route.provider.name if route is not None else "",
-        status=failure.status,
-        code=failure.code,
-        message=failure.message[:500],
-    )
-    kind = failure.kind
-    if kind in ("bad_request", "context_too_long", "content_policy") and not stream:
-        status = failure.status if failure.status and 400 <= failure.status < 500 else 400
-        return ApiError(
-            "PROVIDER_001",
-            f"{provider.name} refused the request: {provider.message}",
-            status=status,
-            fault="caller",
-            retryable=False,
-            param=failure.param,
-            reason=None if kind == "bad_request" else kind,
-            provider=provider,
-        )
-    if kind == "timeout":
-        return ApiError(
-            "PROVIDER_TIMEOUT",
-            f"{provider.name} did not finish in time ({failure.stage or 'total'}).",
-            reason=failure.stage,
-            provider=provider,
-        )
-    if kind in ("auth", "forbidden", "no_balance", "quota_exhausted"):
-        # Our account there, not the caller's: its words stay with us.
-        return ApiError(
-            "PROVIDER_001",
-            f"{provider.name} does not accept our credential at the moment.",
-            fault="platform",
-            reason=kind,
-            provider=ProviderError(name=provider.name, status=failure.status),
-        )
-    if kind in ("rate_limited", "overloaded"):
-        return ApiError(
-            "PROVIDER_002",
-            f"{provider.name} is at its limit.",
-            reason=kind,
-            retry_after_s=failure.retry_after_s or 1.0,
-            provider=provider,
-        )
-    if kind == "not_found":
-        return ApiError(
-            "PROVIDER_001",
-            f"{provider.name} does not offer this model at the moment.",
-            status=404,
-            retryable=False,
-            reason="model_not_at_provider",
-            provider=provider,
-        )
-    return ApiError(
-        "PROVIDER_001",
-        f"{provider.name} failed: {provider.message}",
-        reason=kind,
-        provider=provider,
-    )

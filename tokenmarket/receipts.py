@@ -13,6 +13,7 @@ from tokenmarket.billing.funds import Capture
 from tokenmarket.billing.records import StoredAnswer, UsageEvent
 from tokenmarket.core.money import usd_from_nano
 from tokenmarket.core.routing import Candidate
+from tokenmarket.core.trace import trace_id
 from tokenmarket.core.usage import UNITS, Item, Usage
 from tokenmarket.exchange import Attempt, Exchange
 
@@ -285,15 +286,3 @@ def quantity(line: Item) -> str:
 
 def _text(value: bytes | None) -> str | None:
     return None if value is None else value[:255].decode("latin-1")
-
-
-def trace_id(traceparent: bytes | None) -> str | None:
-    """The trace id of a W3C traceparent header, or None if it is not one."""
-    parts = (traceparent or b"").split(b"-")
-    if len(parts) < 4 or len(parts[1]) != 32:
-        return None
-    try:
-        int(parts[1], 16)
-    except ValueError:
-        return None
-    return parts[1].decode("ascii")

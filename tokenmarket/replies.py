@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import msgspec
 
-from tokenmarket.core.errors import ApiError
+from tokenmarket.core.errors import ApiError, ProviderError, UpstreamError
 from tokenmarket.core.money import usd_from_nano
 from tokenmarket.core.wire import header_value
 from tokenmarket.exchange import Exchange
@@ -122,3 +122,66 @@ def error_body(error: ApiError, request_id: str, docs_url: str) -> bytes:
 def error_event(error: ApiError, request_id: str, docs_url: str) -> bytes:
     """The envelope inside a stream; no ``[DONE]`` follows, so SDKs raise."""
     return b"data: " + error_body(error, request_id, docs_url) + b"\n\n"
+
+
+def caller_error(failure: UpstreamError, exchange: Exchange, *, stream: bool) -> ApiError:
+    """The last attempt's failure as the caller sees it (``design/api.md`` section 5)."""
+    route = exchange.route
+    provider = ProviderError(
+        name=route.provider.name if route is not None else "",
+        status=failure.status,
+        code=failure.code,
+        message=failure.message[:500],
+    )
+    kind = failure.kind
+    if kind in ("bad_request", "context_too_long", "content_policy") and not stream:
+        status = failure.status if failure.status and 400 <= failure.status < 500 else 400
+        return ApiError(
+            "PROVIDER_001",
+            f"{provider.name} refused the request: {provider.message}",
+            status=status,
+            fault="caller",
+            retryable=False,
+            param=failure.param,
+            reason=None if kind == "bad_request" else kind,
+            provider=provider,
+        )
+    if kind == "timeout":
+        return ApiError(
+            "PROVIDER_TIMEOUT",
+            f"{provider.name} did not finish in time ({failure.stage or 'total'}).",
+            reason=failure.stage,
+            provider=provider,
+        )
+    if kind in ("auth", "forbidden", "no_balance", "quota_exhausted"):
+        # Our account there, not the caller's: its words stay with us.
+        return ApiError(
+            "PROVIDER_001",
+            f"{provider.name} does not accept our credential at the moment.",
+            fault="platform",
+            reason=kind,
+            provider=ProviderError(name=provider.name, status=failure.status),
+        )
+    if kind in ("rate_limited", "overloaded"):
+        return ApiError(
+            "PROVIDER_002",
+            f"{provider.name} is at its limit.",
+            reason=kind,
+            retry_after_s=failure.retry_after_s or 1.0,
+            provider=provider,
+        )
+    if kind == "not_found":
+        return ApiError(
+            "PROVIDER_001",
+            f"{provider.name} does not offer this model at the moment.",
+            status=404,
+            retryable=False,
+            reason="model_not_at_provider",
+            provider=provider,
+        )
+    return ApiError(
+        "PROVIDER_001",
+        f"{provider.name} failed: {provider.message}",
+        reason=kind,
+        provider=provider,
+    )

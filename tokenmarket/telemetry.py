@@ -145,6 +145,7 @@ class _AccessLine(msgspec.Struct, omit_defaults=True):
     completion_tokens: int = 0
     code: str = ""
     reason: str = ""
+    user: str = ""
 
 
 class Telemetry:
@@ -220,6 +221,7 @@ class Telemetry:
                         completion_tokens,
                         error.code if error is not None else "",
                         (error.reason or "") if error is not None else "",
+                        exchange.user,
                     )
                 )
             )

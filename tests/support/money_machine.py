@@ -153,12 +153,27 @@ class MoneyMachine(RuleBasedStateMachine):
         key=st.sampled_from(["k1", "k2"]),
         amounts=st.lists(AMOUNTS, min_size=1, max_size=4),
         steps=st.lists(st.integers(0, 1_500), max_size=4),
+        ends=st.lists(st.integers(0, 1_200), max_size=4),
+        posted=st.booleans(),
     )
-    def requests(self, org: str, key: str, amounts: list[int], steps: list[int]) -> None:
+    def requests(
+        self,
+        org: str,
+        key: str,
+        amounts: list[int],
+        steps: list[int],
+        ends: list[int],
+        posted: bool,
+    ) -> None:
         for amount in amounts:
             self.request(org, key, amount)
         for charge, name in zip(steps, sorted(self.live), strict=False):
             self.step(name, charge)
+        for charge, name in zip(ends, sorted(self.live), strict=False):
+            self.end(name, charge)
+        if posted:
+            self.sync()
+            self.post("")
 
     def request(self, org: str, key: str, amount: int) -> None:
         self.number += 1
@@ -195,7 +210,9 @@ class MoneyMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.live)
     @rule(data=st.data(), charge=st.integers(0, 1_200))
     def settle(self, data: st.DataObject, charge: int) -> None:
-        name = data.draw(st.sampled_from(sorted(self.live)))
+        self.end(data.draw(st.sampled_from(sorted(self.live))), charge)
+
+    def end(self, name: str, charge: int) -> None:
         hold = self.live.pop(name)
         captures: list[Any] = []
         place = self.world.wallet.settle(
@@ -366,6 +383,9 @@ class MoneyMachine(RuleBasedStateMachine):
         for name, hold in self.live.items():
             world.wallet.void(hold, world.event(hold, "failed"))
             self.charges[name] = 0
+        self.live = {}
+        self.memory_and_sql_agree()
+        self.nobody_is_below_zero()
         self.do(world.wallet.close())
         assert self.do(world.differences()) == []
         assert self.do(world.scalar("SELECT SUM(dr_pending) FROM account")) in (0, None)

@@ -28,7 +28,7 @@ RATE_MAX = 1_000_000_000_000
 PEPPER_VERSION = 1
 
 
-class Refused(Exception):
+class Refused(ValueError):
     """What was asked for makes no sense; the text says what to write instead."""
 
 

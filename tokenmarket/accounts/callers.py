@@ -69,7 +69,6 @@ class Caller:
         "key_name",
         "last_used_day",
         "limiter",
-        "operations",
         "org_id",
         "org_limits",
         "org_name",

@@ -303,7 +303,8 @@ def _inputs_count(value: str | list[Any], path: str, items_max: int) -> int:
         return 1
     if not value:
         _refuse("The list is empty.", path)
-    kind: type[object] = type(value[0])
+    first: object = value[0]
+    kind = type(first)
     if kind is not int and len(value) > items_max:
         _refuse(f"At most {items_max} inputs.", path)
     for index, item in enumerate(value):

@@ -95,7 +95,10 @@ def bearer_token(inbound: Inbound) -> str:
 
 def check_content_type(inbound: Inbound) -> None:
     """ApiError(REQUEST_007) unless the body is said to be JSON (or nothing is said)."""
-    raw = inbound.headers.get(b"content-type")
+    headers = inbound.headers
+    if headers.get(b"content-encoding", b"identity") != b"identity":
+        raise ApiError("REQUEST_007", "Compressed bodies are not read.", param="Content-Encoding")
+    raw = headers.get(b"content-type")
     if raw is None or raw == b"application/json":
         return
     name = raw.partition(b";")[0].strip().lower()
@@ -107,5 +110,3 @@ def check_content_type(inbound: Inbound) -> None:
             "Send JSON with 'Content-Type: application/json'.",
             param="Content-Type",
         )
-    if inbound.headers.get(b"content-encoding", b"identity") != b"identity":
-        raise ApiError("REQUEST_007", "Compressed bodies are not read.", param="Content-Encoding")

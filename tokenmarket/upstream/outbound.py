@@ -126,23 +126,29 @@ class Outbound:
         return await self._local.send(None, request, credential.headers, timeouts)
 
     def release(
-        self, route: Route, credential: Credential, error: UpstreamError | None, first_byte_us: int
+        self,
+        route: Route,
+        credential: Credential,
+        error: UpstreamError | None,
+        *,
+        first_byte_us: int | None,
+        tokens: int = 0,
+        tokens_per_s: float | None = None,
     ) -> None:
-        """The attempt is over. ``error`` None and ``first_byte_us`` 0: it ended without an answer
-        (the client left), which says nothing about key or route."""
-        answered = error is not None or first_byte_us > 0
+        """The attempt is over. ``error`` and ``first_byte_us`` None: it ended without an answer
+        (the client left), which says nothing about key or route. ``tokens`` count for the
+        provider's tokens-per-minute limit."""
+        answered = error is not None or first_byte_us is not None
         pool = self._pools.get(route.provider.name)
         if pool is not None:
             pool.release(credential, error, route.upstream_model, verdict=answered)
+            if tokens:
+                pool.used(tokens)
         if error is not None:
             self._health.failure(route, error)
-        elif answered:
-            self._health.success(route, first_byte_ms=first_byte_us / 1000)
+        elif first_byte_us is not None:
+            self._health.success(
+                route, first_byte_ms=first_byte_us / 1000, tokens_per_s=tokens_per_s
+            )
         else:
             self._health.abandoned(route)
-
-    def used(self, route: Route, tokens: int) -> None:
-        """Tokens of a finished request, for the provider's tokens-per-minute limit."""
-        pool = self._pools.get(route.provider.name)
-        if pool is not None:
-            pool.used(tokens)

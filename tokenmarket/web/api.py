@@ -61,17 +61,24 @@ class Api:
             status, head, body = await self._page(inbound, operation)
         except ApiError as error:
             status = error.status
-            head, body = self.refusal(inbound.request_id, error)
+            head, body = self.refusal(inbound.request_id, error, self._ms_since(inbound))
         except Exception as error:
             self._telemetry.crash(inbound.request_id, error)
             failure = ApiError("PLATFORM_002", "An internal error; nothing was charged.")
             status = failure.status
-            head, body = self.refusal(inbound.request_id, failure)
+            head, body = self.refusal(inbound.request_id, failure, self._ms_since(inbound))
         client.respond(status, head, body)
 
-    def refusal(self, request_id: str, error: ApiError) -> tuple[bytes, bytes]:
-        """Head block and body of an error that no exchange stands behind."""
-        head = b"x-request-id: %b\r\n" % request_id.encode("ascii")
+    def _ms_since(self, inbound: Inbound) -> int:
+        return (self._clock.monotonic_us() - inbound.started_us) // 1000
+
+    def refusal(self, request_id: str, error: ApiError, ms: int = 0) -> tuple[bytes, bytes]:
+        """Head block and body of an error that no exchange stands behind. ``ms`` is what it took;
+        what a front refuses on sight took nothing."""
+        head = b"x-request-id: %b\r\nopenai-processing-ms: %d\r\n" % (
+            request_id.encode("ascii"),
+            ms,
+        )
         return head + error_lines(error), error_body(error, request_id, self._docs_url)
 
     async def _page(self, inbound: Inbound, operation: str | None) -> tuple[int, bytes, bytes]:

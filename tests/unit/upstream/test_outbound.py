@@ -61,20 +61,20 @@ async def test_a_local_provider(outbound: Outbound) -> None:
     request = UpstreamRequest("/x", (), b"{}")
     answer = await outbound.send(route(BOX), credential, request, Timeouts())
     assert await answer.read(10) == b"{}"
-    outbound.release(route(BOX), credential, None, 1000)
+    outbound.release(route(BOX), credential, None, first_byte_us=1000)
     assert outbound.state(route(BOX)).latency_ms == 1
 
 
 def test_a_client_that_left_is_no_verdict(outbound: Outbound) -> None:
     credential = outbound.acquire(route(REAL))
-    outbound.release(route(REAL), credential, None, 0)
+    outbound.release(route(REAL), credential, None, first_byte_us=None)
     assert outbound.state(route(REAL)).latency_ms is None
 
 
 def test_failures_open_the_breaker_for_acquire_too(outbound: Outbound) -> None:
     for _ in range(2):
         credential = outbound.acquire(route(REAL))
-        outbound.release(route(REAL), credential, UpstreamError("timeout", "x"), 0)
+        outbound.release(route(REAL), credential, UpstreamError("timeout", "x"), first_byte_us=None)
     assert outbound.state(route(REAL)).kind == "cooling"
     with pytest.raises(UpstreamError) as raised:
         outbound.acquire(route(REAL))
@@ -83,7 +83,7 @@ def test_failures_open_the_breaker_for_acquire_too(outbound: Outbound) -> None:
 
 def test_a_key_that_rests(outbound: Outbound) -> None:
     credential = outbound.acquire(route(REAL))
-    outbound.release(route(REAL), credential, UpstreamError("auth", "x", status=401), 0)
+    outbound.release(route(REAL), credential, UpstreamError("auth", "x", status=401), first_byte_us=None)
     with pytest.raises(UpstreamError) as raised:
         outbound.acquire(route(REAL))
     assert (raised.value.kind, raised.value.retry_after_s) == ("rate_limited", 600)
