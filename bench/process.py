@@ -56,7 +56,7 @@ class Process:
         """Raises BenchError with the end of its output if it has ended."""
         code = self._popen.poll()
         if code is not None:
-            raise BenchError(f"{self.name} ended with code {code}: {self._log_end()}")
+            raise BenchError(f"{self.name} ended with code {code}: {self.log_end()}")
 
     def listening(self, port: int, timeout_s: float = 15.0) -> None:
         """Returns when the port accepts connections."""
@@ -68,7 +68,7 @@ class Process:
             except OSError:
                 if time.monotonic() > deadline_s:
                     raise BenchError(
-                        f"{self.name} does not listen on {port}: {self._log_end()}"
+                        f"{self.name} does not listen on {port}: {self.log_end()}"
                     ) from None
                 time.sleep(0.002)
             else:
@@ -85,7 +85,7 @@ class Process:
             os.killpg(self.pid, signal.SIGKILL)
             self._popen.wait()
             raise BenchError(
-                f"{self.name} did not stop within {STOP_S:.0f} s: {self._log_end()}"
+                f"{self.name} did not stop within {STOP_S:.0f} s: {self.log_end()}"
             ) from None
 
     def cpu_s(self) -> float:
@@ -112,7 +112,8 @@ class Process:
         """The largest resident memory that each process has had, added up."""
         return sum(_status_kib(pid, "VmHWM:") for pid in _tree(self.pid)) / 1024
 
-    def _log_end(self) -> str:
+    def log_end(self) -> str:
+        """The last lines that it wrote."""
         return self.log.read_bytes()[-1500:].decode("utf-8", "replace") or "no output"
 
 

@@ -71,7 +71,8 @@ class Target:
         finally:
             connection.close()
         if response.status != 200 or traffic.ANSWER_END not in answer:
-            raise BenchError(f"{self.name}: {response.status} {answer[:500]!r}")
+            told = f"{answer[:500]!r}\n{self.process.log_end()}"
+            raise BenchError(f"{self.name}: {response.status} {told}")
         self.answered += 1
 
 

@@ -19,7 +19,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -36,6 +36,8 @@ from report import Line, Report
 
 BURST, PACED, SLOW = proxies.STREAMS
 PROGRAM = HERE.parent / ".venv" / "bin" / "tokenmarket"
+MILLION = 1_000_000
+WARM_REQUESTS = 1_000
 CROWDS = (1_000, 5_000)
 GROWTH_MIB_MAX = 8.0  # what "flat" allows: allocator arenas that fill once
 NOISY = ": too much, compare only ratios of this table"
@@ -168,28 +170,35 @@ class Bench:
 
     async def million(self, target: Target) -> None:
         """Memory over 1,000,000 requests."""
-        samples: list[tuple[int, float]] = []
+        samples: list[float] = []
         for step in range(1, 11):
-            await measure.chat(target, 64, count=100_000)
-            samples.append((step, target.process.rss_mib()))
-            print(f"  {step * 100_000:>9,} requests: {samples[-1][1]:.1f} MiB", flush=True)
-        growth_mib = samples[-1][1] - samples[0][1]
+            await measure.chat(target, 64, count=MILLION // 10)
+            samples.append(target.process.rss_mib())
+            print(f"  {step * MILLION // 10:>9,} requests: {samples[-1]:.1f} MiB", flush=True)
+        growth_mib = samples[-1] - samples[0]
         goal = (None, GROWTH_MIB_MAX)
         self._add("memory growth, request 100,000 to 1,000,000", "MiB", None, growth_mib, goal)
 
-    async def crowds(self) -> None:
-        """Memory per open stream."""
-        for count in CROWDS:
-            found = [await measure.stream_memory_kib(t, SLOW, count) for t in self._both]
-            ours = found[1] if self.target else None
-            goal = (None, 40.0) if count == max(CROWDS) else (None, None)
-            self._add(f"memory per open stream, {count:,}", "KiB", found[0], ours, goal)
+    async def crowd(self, count: int, fresh: list[Target]) -> None:
+        """Memory per open stream, of servers that have seen little before."""
+        found: list[float] = []
+        for target in fresh:
+            await measure.chat(target, 64, count=WARM_REQUESTS)
+            found.append(await measure.stream_memory_kib(target, SLOW, count))
+        ours = found[1] if self.target else None
+        goal = (None, 40.0) if count == max(CROWDS) else (None, None)
+        self._add(f"memory per open stream, {count:,}", "KiB", found[0], ours, goal)
 
     def add_start(self, first_answer_s: list[float], start_mib: float) -> None:
         """Figures of the starts."""
         nginx_s = self.nginx.first_answer_s
         self._add("start to first answer", "s", nginx_s, min(first_answer_s), (None, 1.5), digits=2)
         self._add("memory at start", "MiB", self.nginx.process.rss_mib(), start_mib, (None, 120.0))
+
+    def add_peak(self) -> None:
+        """The most memory that the servers have taken until now."""
+        ours = self.target and self.target.process.peak_mib()
+        self._add("memory, peak of the run", "MiB", self.nginx.process.peak_mib(), ours)
 
     def _add(
         self,
@@ -225,22 +234,30 @@ def run(arguments: argparse.Namespace) -> int:
         nginx = proxies.start_nginx(program, work, direct.port, measured)
         running.callback(nginx.process.stop)
         if arguments.nginx_only:
-            _drive(Bench(plan, direct, nginx, None, report), arguments)
+            bench = Bench(plan, direct, nginx, None, report)
+            _drive(bench.run())
         else:
             gateway = Gateway(arguments.program, work, direct.port, measured)
             targets, start_mib = _start(gateway, plan)
-            running.callback(targets[-1].process.stop)
+
+            def stop_last() -> None:
+                targets[-1].process.stop()  # whichever that is by then
+
+            running.callback(stop_last)
             bench = Bench(plan, direct, nginx, targets[-1], report)
             bench.add_start([target.first_answer_s for target in targets], start_mib)
-            _drive(bench, arguments)
-            report.lines.append(
-                Line(
-                    "memory, peak of the run",
-                    "MiB",
-                    nginx.process.peak_mib(),
-                    targets[-1].process.peak_mib(),
-                )
-            )
+            _drive(bench.run())
+            if arguments.million:
+                _drive(bench.million(targets[-1]))
+            bench.add_peak()
+            if arguments.streams:
+                for count in CROWDS:
+                    # heap that earlier loads have freed would hide what streams take
+                    targets[-1].process.stop()
+                    targets.append(gateway.start())
+                    fresh = proxies.start_nginx(program, work, direct.port, measured)
+                    running.callback(fresh.process.stop)
+                    _drive(bench.crowd(count, [fresh, targets[-1]]))
             _check_books(gateway, targets, report)
     took_s = time.monotonic() - started_s
     others_share = (others_cpu_s() - others_s) / took_s / (os.cpu_count() or 1)
@@ -260,19 +277,13 @@ def _start(gateway: Gateway, plan: Plan) -> tuple[list[Target], float]:
     return targets, targets[-1].process.rss_mib()
 
 
-def _drive(bench: Bench, arguments: argparse.Namespace) -> None:
-    async def all_of_it() -> None:
-        await bench.run()
-        if arguments.million and bench.target:
-            await bench.million(bench.target)
-        if arguments.streams:
-            await bench.crowds()
-
+def _drive(work: Coroutine[None, None, None]) -> None:
+    """Runs one coroutine, without pauses for garbage collection in the load generator."""
     gc.collect()
     gc.freeze()
     gc.disable()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(all_of_it())
+        runner.run(work)
 
 
 def _check_books(gateway: Gateway, targets: list[Target], report: Report) -> None:

@@ -71,6 +71,7 @@ class Server:
         self.api: Api
         self.front: Front
         self.outbound: Outbound
+        self._admission: Admission
         self._client: UpstreamClient
         self._tasks: list[asyncio.Task[None]] = []
         self._sockets: asyncio.Server | None = None
@@ -81,8 +82,6 @@ class Server:
         self.database = await Database.open(config.database_url, workers=config.workers)
         await self.database.create_schema()
         await admin.claim_root(self.database, config.root)
-        for problem in await self.database.problems():
-            self.log.write("warning", "database", problem=problem)
         self.wallet = await Wallet.open(
             self.database,
             config.data_dir / "journal",
@@ -101,11 +100,12 @@ class Server:
 
     def _wire(self) -> None:
         config, clock = self.config, self.clock
+        self._admission = Admission(
+            Limits(rpm_default=RPM_DEFAULT, tpm_default=TPM_DEFAULT), self.wallet, clock
+        )
         gateway = Gateway(
             accounts=self.accounts,
-            admission=Admission(
-                Limits(rpm_default=RPM_DEFAULT, tpm_default=TPM_DEFAULT), self.wallet, clock
-            ),
+            admission=self._admission,
             catalog=self.catalog,
             wallet=self.wallet,
             idempotency=Idempotency(self._stored_answer),
@@ -152,7 +152,11 @@ class Server:
             loop.create_task(self._flush_log()),
             loop.create_task(self._refresh_forever()),
         ]
-        return self._sockets.sockets[0].getsockname()[1]
+        port: int = self._sockets.sockets[0].getsockname()[1]
+        docs_url = self.config.docs_base_url
+        if docs_url.endswith(":0"):  # any free port was asked for: tell the one that was found
+            self.api.move_docs(f"{docs_url.removesuffix(':0')}:{port}")
+        return port
 
     async def close(self) -> None:
         """Drain, settle, post, return leases."""
@@ -222,6 +226,7 @@ class Server:
         await self.wallet.reload()
         for caller in self.accounts.callers():
             caller.limiter = None  # made again with the new limits; debts are kept by owner
+            self._admission.limits_of(caller)
 
     # --- questions of the parts -----------------------------------------------------------------
 

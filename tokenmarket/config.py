@@ -153,15 +153,17 @@ class Setting(msgspec.Struct, frozen=True):
 
 def load(
     arguments: Mapping[str, object],
-    environment: Mapping[str, str],
+    environment: Mapping[str, str] | None = None,
     *,
     create: bool = True,
 ) -> Config:
-    """Read everything once. ``arguments`` by field name (None = not given) and ``config`` = file.
+    """Read everything once. ``arguments`` by field name (None = not given) and ``config`` = file;
+    ``environment`` is that of the process unless a test gives another.
 
     ``create``: make the data directory and its secret when they are missing; a command that only
     looks passes False and gets a ConfigError instead. Raises ConfigError.
     """
+    environment = os.environ if environment is None else environment
     file = arguments.get("config") or environment.get("TOKENMARKET_CONFIG")
     document = _read_toml(Path(str(file))) if file else {}
     values: dict[str, Any] = {

@@ -120,7 +120,8 @@ class Exchange:
 
     def delivered_usage(self) -> Usage:
         """A local count of what the client got so far, marked as estimated: input by the text
-        heuristic, output by the events that were sent (the first one only says the role)."""
+        heuristic, output by the events that were sent (the first one only says the role). Never
+        above the bound, and so never above the hold."""
         body = self.inbound.body
         if self.input_estimate is None:
             sample = body[:ESTIMATE_BYTES_MAX]
@@ -129,7 +130,7 @@ class Exchange:
             self.input_estimate = min(tokens, self.bound.input_tokens)
         return Usage(
             input_tokens=self.input_estimate,
-            output_tokens=max(self.events_sent - 1, 0),
+            output_tokens=min(max(self.events_sent - 1, 0), self.bound.output_tokens),
             estimated=True,
         )
 
@@ -141,6 +142,12 @@ class Exchange:
         if self.plan is not None:
             self.plan.candidates[index].decision = "chosen"
         return attempt
+
+    def skip(self, index: int, reason: str) -> None:
+        """The plan's ``index``-th route was found unfit before anything was sent."""
+        self.dropped_params = ()
+        if self.plan is not None:
+            self.plan.candidates[index].reason = reason
 
     def end_attempt(self, index: int, now_us: int, error: UpstreamError | None) -> None:
         """The attempt is over; upstream time is what passed since it began."""

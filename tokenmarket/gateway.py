@@ -53,7 +53,7 @@ from tokenmarket.upstream.outbound import Answer, Outbound
 
 RESPONSE_BYTES_MAX = 64 * 1024 * 1024
 ERROR_BODY_BYTES_MAX = 256 * 1024
-CREDENTIALS_PER_ROUTE_MAX = 4
+ATTEMPTS_PER_ROUTE_MAX = 4  # keys of a pool that may be refused one after the other
 PROGRESS_US = 1_000_000  # a stream that a crash cuts is charged for what this old a record says
 PROGRESS_BYTES = 16 * 1024
 EVENTS_SPARE = 1_024  # role, finish and empty events of all choices
@@ -139,6 +139,7 @@ class Gateway:
     async def _rooms(self, exchange: Exchange, client: Client) -> None:
         inbound = exchange.inbound
         exchange.caller = caller = await self._authenticate(inbound)
+        self.admission.limits_of(caller)  # every answer from here on tells the limits
         claim = await self.idempotency.claim(caller.org_id, inbound)
         try:
             if claim is not None:
@@ -181,20 +182,39 @@ class Gateway:
         claim: Claim | None,
     ) -> None:
         """Route after route until one answers. Raises the last failure as the caller's error."""
-        failure = UpstreamError("upstream_error", "no route was tried")
+        failure: UpstreamError | None = None
+        refusal = ApiError("REQUEST_002", "no route was tried")
         for index, route in enumerate(plan.routes):
-            for _ in range(CREDENTIALS_PER_ROUTE_MAX):
+            for _ in range(ATTEMPTS_PER_ROUTE_MAX):
                 try:
                     await self._attempt(index, route, request, exchange, client, claim)
                     return
                 except UpstreamError as error:
-                    failure = error
+                    before, failure = failure, error
+                except ApiError as error:
+                    if error.code != "REQUEST_002":
+                        raise
+                    refusal = error  # this route cannot express it; the next one may
+                    exchange.skip(index, error.message)
+                    break
                 if client.begun or not failure.failover:
                     raise caller_error(failure, exchange, stream=client.begun)
-                # A key of ours was refused: it rests now. Is there another one for this route?
-                if failure.kind not in CREDENTIAL or not self.upstreams.state(route).available:
+                if not self._worth_repeating(route, failure, before):
                     break
+        if failure is None:
+            raise refusal
         raise caller_error(failure, exchange, stream=False)
+
+    def _worth_repeating(
+        self, route: Route, error: UpstreamError, before: UpstreamError | None
+    ) -> bool:
+        """Whether the same route may work now: with the next key of the pool, or once more after
+        the upstream closed a kept-alive connection (a doubled request does no harm here)."""
+        if error.stage == "reuse":
+            return before is None or before.stage != "reuse"
+        return error.kind in CREDENTIAL and error.status is not None and (
+            self.upstreams.state(route).available
+        )
 
     async def _attempt(
         self,
@@ -392,6 +412,9 @@ class Gateway:
     def _usage_json(self, exchange: Exchange, charge_nano: int) -> bytes | None:
         if exchange.usage is None:
             return None
+        hold = exchange.hold_open
+        if hold is not None:  # no await until the settlement: it will take exactly this
+            charge_nano = self.wallet.collectable_nano(hold, charge_nano)
         return usage_json(exchange.usage, exchange.items, charge_nano)
 
     def _close(

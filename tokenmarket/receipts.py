@@ -88,7 +88,7 @@ def gather(exchange: Exchange, capture: Capture | None, now_us: int) -> Facts:
         inbound.request_id,
         exchange.status,
         exchange.operation,
-        request.model if request is not None else None,
+        route.model.id if route is not None else (request.model if request is not None else None),
         route.provider.name if route is not None else None,
         caller.key_id if caller is not None else "",
         inbound.accepted_us // 1_000_000,
@@ -241,14 +241,16 @@ def _route(facts: Facts) -> dict[str, object]:
 
 
 def _attempt(attempt: Attempt, duration_us: int) -> dict[str, object]:
+    """Its own times count from its own start; ``started_ms`` from the request's."""
+    started_us, first_us = attempt.started_us, attempt.first_byte_us
     ended_us = duration_us if attempt.finished_us is None else attempt.finished_us
     return {
         "provider": attempt.provider,
         "upstream_model": attempt.upstream_model,
         "status": attempt.status,
-        "started_ms": _ms(attempt.started_us),
-        "duration_ms": _ms(ended_us - attempt.started_us),
-        "first_byte_ms": _ms(attempt.first_byte_us),
+        "started_ms": _ms(started_us),
+        "duration_ms": _ms(ended_us - started_us),
+        "first_byte_ms": None if first_us is None else _ms(first_us - started_us),
         "error": attempt.error,
         "upstream_request_id": attempt.upstream_request_id,
     }

@@ -8,7 +8,7 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 from openai.types.chat import ChatCompletion
 
-from tests.support.server import Server
+from tests.support.server import Server, until
 
 HELLO = [{"role": "user", "content": "Hello!"}]
 # sandbox-chat of the shipped catalog: USD per token.
@@ -262,6 +262,19 @@ def test_ids_of_the_caller_are_kept_on_the_receipt(client: OpenAI, server: Serve
     assert receipt["trace_id"] == trace
     assert receipt["client_request_id"] == "mine-1"
     assert receipt["session_id"] == "session-1"
+
+
+def test_user_and_metadata_are_echoed_to_the_log(server: Server) -> None:
+    answer = server.chat(user="user-77", metadata={"ticket": "ticket-4711"})
+    assert answer.status == 200
+
+    def line() -> str | None:
+        lines = server.running.err.splitlines()
+        return next((line for line in lines if answer.request_id in line), None)
+
+    logged = until(line, "the line of the request", 5)
+    assert "user-77" in logged
+    assert "ticket-4711" in logged
 
 
 def test_unknown_fields_reach_an_upstream_of_the_same_dialect(client: OpenAI) -> None:

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import pytest
 from openai import (
+    APIStatusError,
     AuthenticationError,
     OpenAI,
     PermissionDeniedError,
@@ -82,11 +83,15 @@ def test_tokens_per_minute(server: Server, connect: Callable[..., OpenAI]) -> No
     ).headers
     assert headers["x-ratelimit-limit-tokens"] == "1000"
     assert int(headers["x-ratelimit-remaining-tokens"]) < 1000
-    with pytest.raises(RateLimitError) as raised:
+
+    def many() -> None:
         for _ in range(60):
             client.chat.completions.create(
                 **ASK, max_tokens=100, metadata={"sandbox_tokens": "100"}
             )
+
+    with pytest.raises(RateLimitError) as raised:
+        many()
     body = raised.value.body
     assert isinstance(body, dict)
     assert body["code"] == "QUOTA_001"
@@ -121,8 +126,13 @@ def test_models_providers_and_operations(server: Server, connect: Callable[..., 
         client.chat.completions.create(**{**ASK, "model": "sandbox-reasoner"})
     assert (raised.value.code, raised.value.type) == ("AUTH_002", "forbidden")
     assert {model.id for model in client.models.list()} == {"sandbox-chat", "sandbox-embed"}
-    with pytest.raises(PermissionDeniedError):  # a fallback is no way around
-        client.chat.completions.create(**ASK, extra_body={"models": ["sandbox-reasoner"]})
+    # A fallback is no way around.
+    client = connect(server.create_key("--models", "sandbox-fail-500"))
+    with pytest.raises(APIStatusError) as refused:
+        client.chat.completions.create(
+            **{**ASK, "model": "sandbox-fail-500"}, extra_body={"models": ["sandbox-chat"]}
+        )
+    assert refused.value.code in ("AUTH_002", "PROVIDER_001")
 
     client = connect(server.create_key("--providers", "openai"))
     with pytest.raises(PermissionDeniedError) as raised:
@@ -199,13 +209,18 @@ def test_a_spend_limit(server: Server, connect: Callable[..., OpenAI]) -> None:
     key = server.create_key("--limit", "0.0001", "--limit-day", "0.5")
     client = connect(key)
     assert Decimal(server.get("/credits", key=key).json["balance"]) > 1
-    spent = Decimal(0)
-    with pytest.raises(PermissionDeniedError) as raised:
+    costs: list[Decimal] = []
+
+    def many() -> None:
         for _ in range(40):
             raw = client.chat.completions.with_raw_response.create(
                 **ASK, max_tokens=50, metadata={"sandbox_tokens": "50"}
             )
-            spent += Decimal(raw.headers["x-tokenmarket-cost"])
+            costs.append(Decimal(raw.headers["x-tokenmarket-cost"]))
+
+    with pytest.raises(PermissionDeniedError) as raised:
+        many()
+    spent = sum(costs, Decimal(0))
     error = raised.value
     assert (error.code, error.type) == ("BILLING_003", "spend_limit")
     assert error.response.headers["x-should-retry"] == "false"

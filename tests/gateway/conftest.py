@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 import uvloop
 from tests.gateway.site import Site, running
+from tests.gateway.wire import OPENED
 
 
 def pytest_asyncio_loop_factories(
@@ -21,3 +22,11 @@ def pytest_asyncio_loop_factories(
 async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
     async with running(tmp_path_factory.mktemp("site")) as found:
         yield found
+
+
+@pytest_asyncio.fixture(autouse=True, loop_scope="module")
+async def closed_wires() -> AsyncIterator[None]:
+    """A failing test leaves no open socket to the next."""
+    yield
+    while OPENED:
+        await OPENED.pop().close()

@@ -362,6 +362,7 @@ async def test_usage_that_is_missing_zero_or_unreadable_costs_nothing(
     await org.settled()
 
 
+CONTEXT_FULL = Decimal("0.30")  # 100,000 tokens in and as many out
 LIES: dict[str, Any] = {
     "negative": {"prompt_tokens": -7, "completion_tokens": -5, "total_tokens": -12},
     "half negative": {"prompt_tokens": -1_000_000, "completion_tokens": 5},
@@ -384,9 +385,11 @@ LIES: dict[str, Any] = {
 
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
 @pytest.mark.parametrize("case", LIES)
-async def test_a_lying_usage_takes_at_most_the_hold_and_never_gives(
+async def test_a_lying_usage_is_capped_flagged_and_never_gives(
     site: Site, case: str, stream: bool
 ) -> None:
+    """More than the hold is taken from what is free, as far as a context window can be
+    (design/billing.md sections 1 and 4.1), and the receipt says that something is wrong."""
     lane, org = site.lane_shared("usage"), await site.org()
     usage = LIES[case]
     act = streams("Hi", usage=usage) if stream else answers(200, completion(usage=usage))
@@ -397,7 +400,9 @@ async def test_a_lying_usage_takes_at_most_the_hold_and_never_gives(
     receipt = await org.receipt(answer.id)
     held = Decimal(receipt["amounts"]["held"])
     charged = Decimal(receipt["amounts"]["charged"])
-    assert 0 <= charged <= held
+    assert 0 <= charged <= CONTEXT_FULL
+    if charged > held or case.startswith(("negative", "cached", "reasoning")):
+        assert receipt["usage"]["flags"], receipt["usage"]
     told = answer.events[-2]["usage"] if stream else answer.json["usage"]
     if told is not None:
         assert Decimal(told["cost_details"]["total"]) == charged  # what people see is what is taken
@@ -407,17 +412,20 @@ async def test_a_lying_usage_takes_at_most_the_hold_and_never_gives(
     await org.settled(*([charged] if charged else []))
 
 
-async def test_a_balance_smaller_than_the_lie(site: Site) -> None:
+async def test_a_lie_above_the_balance_takes_the_balance_and_says_so(site: Site) -> None:
     lane, org = site.lane_shared("usage"), await site.org("0.001")
     usage = {"prompt_tokens": 90_000, "completion_tokens": 90_000}
     lane.upstream.will(lane.a, answers(200, completion(usage=usage)))
     answer = await org.chat(lane.chat())
     assert answer.status == 200
-    balance, held = await org.credits()
-    assert balance >= 0
-    assert held == 0
-    receipt = await org.receipt(answer.id)
-    assert Decimal(receipt["amounts"]["charged"]) <= Decimal(receipt["amounts"]["held"])
+    assert await org.credits() == (0, 0)
+    assert answer.headers["x-tokenmarket-cost"] == "0.001"
+    assert answer.headers["x-tokenmarket-balance"] == "0.00"
+    assert answer.json["usage"]["cost_details"]["total"] == "0.001"
+    amounts = (await org.receipt(answer.id))["amounts"]
+    assert amounts["charged"] == "0.001"
+    assert Decimal(amounts["uncollected"]) == Decimal("0.27") - Decimal("0.001")
+    (await org.chat(lane.chat())).error(402, "BILLING_001", fault="caller", retryable=False)
 
 
 async def test_embeddings_are_charged_and_fail_alike(site: Site) -> None:

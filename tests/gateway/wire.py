@@ -107,6 +107,9 @@ def check_error(found: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+OPENED: list[Wire] = []  # closed after each test, whatever became of it
+
+
 class Closed(Exception):
     """The server closed without (the rest of) an answer."""
 
@@ -127,7 +130,9 @@ class Wire:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
         await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", port))
         limit = 2**16 if receive_bytes is None else receive_bytes
-        return cls(*await asyncio.open_connection(sock=raw, limit=limit))
+        wire = cls(*await asyncio.open_connection(sock=raw, limit=limit))
+        OPENED.append(wire)
+        return wire
 
     async def write(self, data: bytes) -> None:
         self.writer.write(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import shutil
 import tempfile
@@ -49,7 +50,9 @@ def memory_folder() -> Path:
 
 @functools.cache
 def _template() -> Path:
-    return memory_folder() / "template.db"
+    folder = memory_folder()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder / "template.db"
 
 
 async def database_at(path: Path) -> Database:

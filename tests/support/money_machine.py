@@ -355,10 +355,10 @@ class MoneyMachine(RuleBasedStateMachine):
             return
         wallet = self.world.wallet
         doubtful = wallet._leases._doubtful or wallet._poster._doubtful
+        if doubtful and self.number % 3:
+            return  # asking for the balance would end the doubt: let the next steps meet it
         for org in ORGS:
             balance = self.do(wallet.balance(org))
-            if doubtful:
-                continue
             self.checked_at = self.world.database.operations  # our own question changed nothing
             charged = sum(c for n, c in self.charges.items() if self.asked[n].org == org)
             assert balance.balance_nano == self.credit[org] - charged

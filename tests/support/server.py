@@ -166,7 +166,7 @@ class Server:
             )
             self.host, port = self.base_url.removeprefix("http://").split("/")[0].split(":")
             self.port = int(port)
-            until(lambda: self.call("GET", "/readyz", key=None).status == 200, "readyz")
+            until(self._ready, "readyz")
             if not self.key:
                 self.welcome = running.out
                 match = re.search(r"tm_live_\w+", self.welcome)
@@ -175,6 +175,12 @@ class Server:
         except BaseException:
             running.end()
             raise
+
+    def _ready(self) -> bool:
+        try:
+            return self.call("GET", "/readyz", key=None).status == 200
+        except (OSError, http.client.HTTPException) as error:
+            raise AssertionError(f"it listens but: {self.running.err[-2000:]}") from error
 
     def stop(self) -> int:
         """SIGTERM; the exit code."""

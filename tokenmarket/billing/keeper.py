@@ -21,7 +21,7 @@ from tokenmarket.store.money_moves import Rejected, Unavailable
 
 logger = logging.getLogger(__name__)
 
-POST_AFTER_S = 0.08
+POST_AFTER_S = 0.12
 RETRY_S = 0.5
 TICK_S = 1.0
 BACKLOG_US = 60_000_000

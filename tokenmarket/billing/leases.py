@@ -14,6 +14,7 @@ from itertools import count
 from tokenmarket.billing import periods
 from tokenmarket.billing.clock import Clock
 from tokenmarket.billing.funds import Bucket, Funds, Pool, Window
+from tokenmarket.billing.poster import Poster
 from tokenmarket.store.database import Database
 from tokenmarket.store.money_limits import spend_limits
 from tokenmarket.store.money_moves import (
@@ -34,7 +35,12 @@ class Leases:
     """All pools of this process. ``operations`` counts transactions."""
 
     def __init__(
-        self, database: Database, worker_id: str, clock: Clock, lock: asyncio.Lock
+        self,
+        database: Database,
+        worker_id: str,
+        clock: Clock,
+        lock: asyncio.Lock,
+        poster: Poster,
     ) -> None:
         self.pools: dict[str, Pool] = {}
         self.operations = 0
@@ -43,6 +49,7 @@ class Leases:
         self._clock = clock
         self._lock = lock
         self._numbers = count(1)
+        self._poster = poster
         self._doubtful = False
 
     async def open(self, funds: Funds) -> None:
@@ -67,8 +74,7 @@ class Leases:
             return False
 
     async def _acquire(self, funds: Funds) -> None:
-        if self._doubtful:
-            await self._look()
+        await self.resolve()
         pool = funds.pool
         now_us = self._clock.wall_us()
         limits = [
@@ -116,8 +122,7 @@ class Leases:
                     await self._give_back(pool, some)
 
     async def _give_back(self, pool: Pool, items: Sequence[Bucket | Window]) -> None:
-        if self._doubtful:
-            await self._look()
+        await self.resolve()
         returns: list[Return] = []
         for item in items:
             if not item.lease_no:
@@ -142,6 +147,12 @@ class Leases:
             if _name(item) in closed:
                 _forget(pool, item)
         pool.refused_until_us = 0  # there is something to take again
+
+    async def resolve(self) -> None:
+        """Make memory and SQL comparable again after a lost answer; only under the lock."""
+        await self._poster.resolve()
+        if self._doubtful:
+            await self._look()
 
     async def _look(self) -> None:
         """After a lost answer: what SQL says of every lease of ours is the truth."""

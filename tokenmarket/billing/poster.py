@@ -211,8 +211,7 @@ class Poster:
                 await self._run_once(synced)
 
     async def _run_once(self, synced: int) -> None:
-        if self._doubtful:
-            await self._look()
+        await self.resolve()
         some: list[tuple[int, End]] = []
         for entry in self.pending:
             if entry.place > synced or len(some) == BATCH_RECORDS:
@@ -233,6 +232,14 @@ class Poster:
         self._doubtful = False
         self.set_aside += len(aside)
         self._applied(some[-1][0], frozenset(aside))
+
+    async def resolve(self) -> None:
+        """After a lost answer, learn what it was; only under the lock. Raises Unavailable, Frozen.
+
+        Until then ``unposted`` in memory and the lease rests in SQL cannot be compared.
+        """
+        if self._doubtful:
+            await self._look()
 
     async def _look(self) -> None:
         """Where does the cursor stand? Our last transaction may have come through or not."""

@@ -158,6 +158,10 @@ class Till:
         hold.progress_nano = charge_nano
         self._failpoint("after_P")
 
+    def collectable_nano(self, hold: Hold, charge_nano: int) -> int:
+        """What ``settle`` would take of this charge now: less only if it is above the hold."""
+        return charge_nano if charge_nano <= hold.amount_nano else self._legs(hold, charge_nano)[1]
+
     def settle(self, hold: Hold, charge_nano: int, event: Callable[[Capture], UsageEvent]) -> int:
         """Charge, release the rest, write S with the event; returns the place for ``durable``.
 

@@ -111,11 +111,11 @@ class Wallet(Till):
             background=background,
             sync=sync,
         )
-        self._leases = Leases(database, worker_id, clock, self._lock)
         self._poster = Poster(
             database, worker_id, journal.synced, clock, self._lock, failpoint, segment_bytes
         )
         self._poster.on_posted = self._forget
+        self._leases = Leases(database, worker_id, clock, self._lock, self._poster)
         super().__init__(journal, self._leases.pools, self._poster.pending, clock, failpoint)
         self._keeper = Keeper(
             database,
@@ -234,6 +234,7 @@ class Wallet(Till):
     async def balance(self, org_id: str) -> Balance:
         """Exact, settled but unposted requests included. Raises Unavailable."""
         async with self._lock:
+            await self._leases.resolve()
             posted, pending = await balance(self._database, org_id)
             # no await from here on: memory and SQL are of one moment
             pool = self._leases.pools.get(org_id)

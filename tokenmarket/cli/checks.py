@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from tokenmarket.cli.running import FAILED, OK, Answer, desk
 from tokenmarket.billing.verify import verify
+from tokenmarket.cli.running import FAILED, OK, Answer, desk
 
 
 async def ledger(arguments: Namespace) -> Answer:

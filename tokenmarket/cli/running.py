@@ -83,7 +83,7 @@ async def desk(arguments: Namespace, *, create: bool = False) -> AsyncGenerator[
 
     ``create``: this command may be the first one ever, and makes directory, secret and tables.
     """
-    config = configuration.load(vars(arguments), os.environ, create=create)
+    config = configuration.load(vars(arguments), create=create)
     if not create:
         _must_exist(config)
     database = await Database.open(config.database_url, beside=True)

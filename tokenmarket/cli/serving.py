@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from argparse import Namespace
 
 from tokenmarket import app
@@ -11,4 +10,4 @@ from tokenmarket import config as configuration
 
 def serve(arguments: Namespace) -> int:
     """Runs until SIGTERM or SIGINT; the server itself is ``tokenmarket.app``."""
-    return app.serve(configuration.load(vars(arguments), os.environ))
+    return app.serve(configuration.load(vars(arguments)))

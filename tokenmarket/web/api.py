@@ -51,6 +51,10 @@ class Api:
         self._prefixes = reads.prefixes(PREFIX)
         self._public = health.pages()
 
+    def move_docs(self, docs_url: str) -> None:
+        """Errors refer to this address from now on."""
+        self._docs_url = self._gateway.docs_url = docs_url
+
     async def handle(self, inbound: Inbound, client: Client) -> None:
         """Answer one request."""
         operation = OPERATIONS.get(inbound.path)

@@ -13,11 +13,11 @@ while ``Reply.cancellable`` is set, otherwise it finds ``gone`` set.
 from __future__ import annotations
 
 import asyncio
+import select
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
-from http import HTTPStatus
 from typing import cast
 
 import httptools
@@ -25,18 +25,9 @@ import msgspec
 
 from tokenmarket.core.errors import ApiError
 from tokenmarket.core.wire import Client, ClientGone, Inbound
+from tokenmarket.web.reply import STATUS_LINES, Reply
 
-_STATUS = {
-    status: f"HTTP/1.1 {status} {phrase}\r\n".encode("ascii")
-    for status, phrase in (
-        *((int(known), known.phrase) for known in HTTPStatus),
-        *(
-            (extra, "Error")
-            for extra in range(400, 600)
-            if extra not in {int(k) for k in HTTPStatus}
-        ),
-    )
-}
+QUIET_BYTES_MAX = 512 * 1024  # above what a head and one read of the loop can be
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _SINGLE = frozenset(
     {b"host", b"content-type", b"content-length", b"transfer-encoding", b"idempotency-key"}
@@ -52,6 +43,7 @@ class FrontLimits(msgspec.Struct, frozen=True):
     headers_max: int = 100
     header_s: float = 10.0  # from the first byte of a request to the end of its head
     body_stall_s: float = 30.0  # without a byte of the body
+    body_bytes_s_min: int = 1024  # slower than this on average, after a first stall_s, is too slow
     idle_s: float = 75.0  # between requests
     write_stall_s: float = 60.0  # a reader that takes nothing
     pipeline_max: int = 16
@@ -126,11 +118,13 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_body",
+        "_body_began_s",
         "_body_bytes",
         "_body_max",
         "_deadline_s",
         "_front",
         "_header_bytes",
+        "_header_lines",
         "_headers",
         "_keep_alive",
         "_loop",
@@ -138,6 +132,7 @@ class Connection(asyncio.Protocol):
         "_paused_since_s",
         "_peer",
         "_queue",
+        "_quiet_bytes",
         "_reading_head",
         "_refused",
         "_task",
@@ -163,6 +158,7 @@ class Connection(asyncio.Protocol):
         self._deadline_s = time.monotonic() + front.limits.header_s
         self._refused = False
         self._reading_head = False
+        self._quiet_bytes = 0
         self._peer = ""
         self._reset()
 
@@ -170,6 +166,8 @@ class Connection(asyncio.Protocol):
         self._url = b""
         self._headers: dict[bytes, bytes] = {}
         self._header_bytes = 0
+        self._header_lines = 0
+        self._body_began_s = 0.0
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._body_max = 0
@@ -242,8 +240,12 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
+        # What the parser swallows without telling (one endless header, chunk extensions, trailers).
+        self._quiet_bytes += len(data)
         try:
             self.parser.feed_data(data)
+            if self._quiet_bytes > QUIET_BYTES_MAX:
+                self._refuse(_head_too_large())
         except httptools.HttpParserCallbackError as error:
             cause = error.__context__
             if not isinstance(cause, ApiError):
@@ -266,9 +268,12 @@ class Connection(asyncio.Protocol):
             raise _head_too_large()
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._reading_head:
+            return  # a trailer: nobody here reads one, least of all as a key
         name = name.lower()
         headers = self._headers
         self._header_bytes += len(name) + len(value)
+        self._header_lines += 1
         if name in headers:
             if name in _SINGLE:
                 raise ApiError(
@@ -277,7 +282,10 @@ class Connection(asyncio.Protocol):
             value = headers[name] + b", " + value
         headers[name] = value
         limits = self._front.limits
-        if self._header_bytes > limits.header_bytes_max or len(headers) > limits.headers_max:
+        if (
+            self._header_bytes > limits.header_bytes_max
+            or self._header_lines > limits.headers_max
+        ):
             raise _head_too_large()
 
     def on_headers_complete(self) -> None:
@@ -297,17 +305,23 @@ class Connection(asyncio.Protocol):
             raise _body_too_large(self._body_max)
         if headers.get(b"expect", b"").lower() == b"100-continue" and self.transport is not None:
             self.transport.write(_CONTINUE)
-        self._deadline_s = time.monotonic() + limits.body_stall_s
+        self._quiet_bytes = 0
+        self._body_began_s = time.monotonic()
+        self._deadline_s = self._body_began_s + limits.body_stall_s
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
         if self._body_bytes > self._body_max:
             raise _body_too_large(self._body_max)
         self._body.append(body)
-        self._deadline_s = time.monotonic() + self._front.limits.body_stall_s
+        self._quiet_bytes = 0
+        limits = self._front.limits
+        worked_off_s = self._body_began_s + self._body_bytes / limits.body_bytes_s_min
+        self._deadline_s = min(time.monotonic(), worked_off_s) + limits.body_stall_s
 
     def on_message_complete(self) -> None:
         self._body_max = 0
+        self._quiet_bytes = 0
         front = self._front
         path, _, query = self._url.partition(b"?")
         body = self._body
@@ -362,6 +376,9 @@ class Connection(asyncio.Protocol):
             return
         self._deadline_s = time.monotonic() + self._front.limits.idle_s
         if self._queue:
+            if _has_left(transport):
+                transport.abort()
+                return
             inbound, keep_alive = self._queue.popleft()
             self._serve(inbound, keep_alive=keep_alive)
             if not self._queue:
@@ -379,7 +396,7 @@ class Connection(asyncio.Protocol):
         head, body = self._front.refusal(self._front.new_id(time.time_ns() // 1000), error)
         transport.write(
             b"%b%b%bcontent-length: %d\r\nconnection: close\r\n\r\n%b"
-            % (_STATUS[error.status], self._front.date_line, head, len(body), body)
+            % (STATUS_LINES[error.status], self._front.date_line, head, len(body), body)
         )
         transport.close()
 
@@ -402,78 +419,12 @@ class Connection(asyncio.Protocol):
         return self._front.date_line
 
 
-class Reply:
-    """The answer to one request (``core.wire.Client``)."""
-
-    __slots__ = (
-        "_chunked",
-        "_connection",
-        "_head_only",
-        "begun",
-        "cancellable",
-        "done",
-        "keep_alive",
-    )
-
-    def __init__(self, connection: Connection, *, keep_alive: bool, head_only: bool) -> None:
-        self._connection = connection
-        self._head_only = head_only
-        self._chunked = connection.parser.get_http_version() != "1.0"
-        self.keep_alive = keep_alive
-        self.begun = False
-        self.done = False
-        self.cancellable = False
-
-    @property
-    def gone(self) -> bool:
-        return self._connection.gone
-
-    def respond(self, status: int, head: bytes, body: bytes) -> None:
-        """A whole answer in one write."""
-        self.begun = self.done = True
-        self._connection.write(
-            b"%b%b%b%bcontent-length: %d\r\n\r\n%b"
-            % (
-                _STATUS[status],
-                self._connection.date_line,
-                head,
-                b"" if self.keep_alive else b"connection: close\r\n",
-                len(body),
-                b"" if self._head_only else body,
-            )
-        )
-
-    def begin(self, status: int, head: bytes) -> None:
-        """The head of a stream."""
-        self.begun = True
-        if not self._chunked:
-            self.keep_alive = False
-        self._connection.write(
-            b"%b%b%b%b%b\r\n"
-            % (
-                _STATUS[status],
-                self._connection.date_line,
-                head,
-                b"transfer-encoding: chunked\r\n" if self._chunked else b"",
-                b"" if self.keep_alive else b"connection: close\r\n",
-            )
-        )
-
-    async def send(self, data: bytes) -> None:
-        """Stream bytes; waits while the client is slow."""
-        connection = self._connection
-        if connection.gone:
-            raise ClientGone
-        connection.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
-        if connection.drain_waiter is not None:
-            await connection.drained()
-
-    def end(self, data: bytes) -> None:
-        """The last stream bytes."""
-        self.done = True
-        if self._chunked:
-            data = b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n"
-        self._connection.write(data)
+def _has_left(transport: asyncio.Transport) -> bool:
+    """Whether the kernel knows that the client is gone: while reading is paused, the loop does
+    not, and what was pipelined before would be run and charged for nobody."""
+    poll = select.poll()
+    poll.register(transport.get_extra_info("socket").fileno(), select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 def _head_too_large() -> ApiError:

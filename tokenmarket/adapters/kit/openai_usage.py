@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import msgspec
 
-from tokenmarket.adapters.kit.shape import count, mapping, text
+from tokenmarket.adapters.kit.shape import COUNT_MAX, count, mapping, text
 from tokenmarket.core.pricing import PriceSheet
 from tokenmarket.core.usage import Usage
 
@@ -28,6 +28,72 @@ _CACHED_ALIASES = (
 )
 
 
+class _DetailsIn(msgspec.Struct, forbid_unknown_fields=True):
+    cached_tokens: int = 0
+    audio_tokens: int = 0
+    cache_write_tokens: int = 0
+    image_tokens: int = 0
+    text_tokens: int = 0
+    video_tokens: int = 0
+
+
+class _DetailsOut(msgspec.Struct, forbid_unknown_fields=True):
+    reasoning_tokens: int = 0
+    audio_tokens: int = 0
+    image_tokens: int = 0
+    text_tokens: int = 0
+    accepted_prediction_tokens: int = 0
+    rejected_prediction_tokens: int = 0
+
+
+class _OpenAIUsage(msgspec.Struct, forbid_unknown_fields=True):
+    """OpenAI's own members and nothing else; what does not fit is read the slow way."""
+
+    prompt_tokens: int
+    total_tokens: int
+    completion_tokens: int = 0
+    prompt_tokens_details: _DetailsIn | None = None
+    completion_tokens_details: _DetailsOut | None = None
+
+
+_decode_openai = msgspec.json.Decoder(_OpenAIUsage).decode
+_NO_IN = _DetailsIn()
+_NO_OUT = _DetailsOut()
+
+
+def _text_usage(raw: bytes | msgspec.Raw, service_tier: str | None) -> Usage | None:
+    """The usual report, text only and adding up, in a quarter of the time; None: look closer."""
+    try:
+        found = _decode_openai(raw)
+    except msgspec.DecodeError:
+        return None
+    prompt, completion = found.prompt_tokens, found.completion_tokens
+    ins = found.prompt_tokens_details or _NO_IN
+    outs = found.completion_tokens_details or _NO_OUT
+    cached, reasoning = ins.cached_tokens, outs.reasoning_tokens
+    if (
+        not 0 < prompt + completion == found.total_tokens < COUNT_MAX
+        or not 0 <= cached <= prompt
+        or not 0 <= reasoning <= completion
+        or ins.audio_tokens
+        or ins.cache_write_tokens
+        or ins.image_tokens
+        or ins.video_tokens
+        or outs.audio_tokens
+        or outs.image_tokens
+    ):
+        return None
+    return Usage(
+        input_tokens=prompt - cached,
+        cached_input_tokens=cached,
+        output_tokens=completion - reasoning,
+        reasoning_tokens=reasoning,
+        rejected_prediction_tokens=outs.rejected_prediction_tokens,
+        accepted_prediction_tokens=outs.accepted_prediction_tokens,
+        attributes={"service_tier": service_tier[:32].lower()} if service_tier else None,
+    )
+
+
 def parse_usage(
     raw: bytes | msgspec.Raw,
     prices: PriceSheet,
@@ -40,6 +106,9 @@ def parse_usage(
     ``prices`` decides one thing: image tokens are a unit of their own only where the route prices
     them apart; elsewhere they stay what they are to the provider, ordinary tokens.
     """
+    plain = None if reasoning_outside else _text_usage(raw, service_tier)
+    if plain is not None:
+        return plain
     try:
         usage = _decode(raw)
     except msgspec.DecodeError:

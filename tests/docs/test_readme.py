@@ -1,0 +1,192 @@
+"""The README is run: every block marked `run`, in order, in both languages, against a server.
+
+A fenced block says what it is behind its language: ``sh run`` and ``python run`` are executed,
+``sh serve`` is a program that runs beside them, ``toml NAME`` is a file, ``output`` is what the
+block before it prints (compared after ids, times and addresses are masked).
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.support.server import PROGRAM, TAKES_EFFECT_S, Sandbox, Server, until
+from tokenmarket.catalog import load_shipped
+from tokenmarket.config import SECRET_KEY_ENV, SETTINGS
+from tokenmarket.core.errors import CODES
+
+PAGES = ("README.md", "README.zh.md")
+FENCE = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+OFFICE_URL = "http://127.0.0.1:8090/v1"  # what the page writes for `sh serve`
+OFFICE_KEY = "office-secret"
+MASKS = (
+    (r"\b(req|key|org|grant|chatcmpl)([_-])[0-9a-f]{34}\b", r"\1\2ID"),
+    (r"tm_live_\w*(…\w*)?", "TOKEN"),
+    (r'("\w+_ms": )[0-9.]+', r"\1MS"),
+    (r'("created(?:_at)?": )\d+', r"\1TIME"),
+    (r'("price_version": )"[0-9a-f]{16}"', r"\1VERSION"),
+    (r'("upstream_request_id": )"\w+"', r"\1ID"),
+    (r"http://127\.0\.0\.1:\d+", "ORIGIN"),
+    (r"\d{4}-\d\d-\d\d", "DAY"),
+    (r"[ \t\r]+$", ""),
+)
+
+
+class Block(NamedTuple):
+    """One fenced block; ``kind`` is the word behind the language, or empty."""
+
+    language: str
+    kind: str
+    text: str
+    line: int
+
+
+def blocks(page: str) -> list[Block]:
+    source = (ROOT / page).read_text(encoding="utf-8")
+    return [
+        Block(match[1], match[2] or "", match[3], source.count("\n", 0, match.start()) + 1)
+        for match in FENCE.finditer(source)
+    ]
+
+
+def masked(text: str) -> str:
+    for pattern, replacement in MASKS:
+        text = re.sub(pattern, replacement, text, flags=re.MULTILINE)
+    return text.strip()
+
+
+class Reader:
+    """Somebody who follows the page: a directory, a shell, and the key that was printed."""
+
+    def __init__(self, server: Server, sandbox: Sandbox, folder: Path) -> None:
+        self.server = server
+        self.sandbox = sandbox
+        self.folder = folder
+        self.environment = {
+            **server.environment,
+            "PATH": f"{Path(PROGRAM).parent}:{server.environment['PATH']}",
+            "URL": server.base_url,
+            "KEY": server.key,
+        }
+
+    def run(self, block: Block) -> str:
+        """What the block prints; it must succeed."""
+        command = ["sh", "-eu"] if block.language == "sh" else [sys.executable, "-"]
+        done = subprocess.run(
+            command,
+            input=block.text.replace(OFFICE_URL, self.sandbox.url),
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, f"line {block.line}: {done.stdout}{done.stderr}"
+        if "catalog apply" in block.text:
+            until(
+                lambda: self.server.listed("office-chat").get("available"),
+                "the applied catalog",
+                TAKES_EFFECT_S,
+            )
+        return done.stdout
+
+    def follow(self, page: str) -> Iterator[tuple[Block, str, Block | None]]:
+        """(block, what it printed, the output block that follows it) for all that is run."""
+        found = blocks(page)
+        for block, after in zip(found, [*found[1:], None], strict=True):
+            if block.kind == "run":
+                shown = after if after is not None and after.kind == "output" else None
+                yield block, self.run(block), shown
+            elif block.language == "toml":
+                (self.folder / block.kind).write_text(block.text, encoding="utf-8")
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Iterator[Reader]:
+    server = Server(tmp_path / "data")
+    try:
+        sandbox = Sandbox(tmp_path / "office", key=OFFICE_KEY)
+        try:
+            folder = tmp_path / "clone"
+            folder.mkdir()
+            yield Reader(server, sandbox, folder)
+        finally:
+            sandbox.end()
+    finally:
+        server.running.end()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_is_shown_is_what_happens(reader: Reader, page: str) -> None:
+    """Every command works as printed, and prints what the page says."""
+    compared = 0
+    for block, printed, shown in reader.follow(page):
+        if shown is not None:
+            assert masked(printed) == masked(shown.text), f"{page}:{block.line}"
+            compared += 1
+    assert compared >= 10
+    reader.server.verify()
+
+
+def test_both_languages_show_the_same_commands() -> None:
+    """Comments are translated, nothing else."""
+
+    def commands(page: str) -> list[tuple[str, str, str]]:
+        return [
+            (block.language, block.kind, re.sub(r"(?m)\s*(?<!\S)#.*$", "", block.text))
+            for block in blocks(page)
+            if block.kind != "output"
+        ]
+
+    assert commands(PAGES[0]) == commands(PAGES[1])
+
+
+def rows(page: str, cell: str) -> list[list[str]]:
+    """The table rows of which some cell matches ``cell``, as lists of the codes in backticks."""
+    lines = (ROOT / page).read_text(encoding="utf-8").split("\n")
+    return [
+        re.findall(r"`([^`]+)`", line)
+        for line in lines
+        if line.startswith("|") and re.search(cell, line)
+    ]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_settings_are_all_there(page: str) -> None:
+    shown = {row[0]: row[1] for row in rows(page, r"^\| `TOKENMARKET_")}
+    del shown[SECRET_KEY_ENV]
+    assert shown == {setting.env: setting.key for setting in SETTINGS}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_error_codes_are_all_there(page: str) -> None:
+    lines = (ROOT / page).read_text(encoding="utf-8").split("\n")
+    shown: set[tuple[int, str]] = set()
+    for line in lines:
+        cells = [cell.strip() for cell in line.split("|")]
+        if len(cells) > 3 and re.fullmatch(r"\d{3}( / \d{3})?", cells[1]):
+            codes = re.findall(r"`(\w+)`", cells[2])
+            shown.update(zip(map(int, cells[1].split(" / ")), codes, strict=True))
+    assert shown == {(code.status, name) for name, code in CODES.items()}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_providers_are_those_of_the_catalog(page: str) -> None:
+    document = load_shipped()
+    models = {row.model.id for row in document.models}
+    shown = rows(page, r"^\| `\w+_API_KEY`")
+    assert {(row[0], row[1]) for row in shown} == {
+        (row.provider.api_key_env, row.provider.name)
+        for row in document.providers
+        if row.provider.api_key_env is not None
+    }
+    for row in shown:
+        assert {name for name in row[2:] if name != "base_url"} <= models, row

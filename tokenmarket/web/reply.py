@@ -1,0 +1,97 @@
+"""The answer to one request as bytes of HTTP/1.1; ``front.py`` makes one per request."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from tokenmarket.core.wire import ClientGone
+
+if TYPE_CHECKING:
+    from tokenmarket.web.front import Connection
+
+STATUS_LINES = {
+    status: f"HTTP/1.1 {status} {phrase}\r\n".encode("ascii")
+    for status, phrase in (
+        *((int(known), known.phrase) for known in HTTPStatus),
+        *(
+            (extra, "Error")
+            for extra in range(400, 600)
+            if extra not in {int(k) for k in HTTPStatus}
+        ),
+    )
+}
+
+
+class Reply:
+    """The answer to one request (``core.wire.Client``)."""
+
+    __slots__ = (
+        "_chunked",
+        "_connection",
+        "_head_only",
+        "begun",
+        "cancellable",
+        "done",
+        "keep_alive",
+    )
+
+    def __init__(self, connection: Connection, *, keep_alive: bool, head_only: bool) -> None:
+        self._connection = connection
+        self._head_only = head_only
+        self._chunked = connection.parser.get_http_version() != "1.0"
+        self.keep_alive = keep_alive
+        self.begun = False
+        self.done = False
+        self.cancellable = False
+
+    @property
+    def gone(self) -> bool:
+        return self._connection.gone
+
+    def respond(self, status: int, head: bytes, body: bytes) -> None:
+        """A whole answer in one write."""
+        self.begun = self.done = True
+        self._connection.write(
+            b"%b%b%b%bcontent-length: %d\r\n\r\n%b"
+            % (
+                STATUS_LINES[status],
+                self._connection.date_line,
+                head,
+                b"" if self.keep_alive else b"connection: close\r\n",
+                len(body),
+                b"" if self._head_only else body,
+            )
+        )
+
+    def begin(self, status: int, head: bytes) -> None:
+        """The head of a stream."""
+        self.begun = True
+        if not self._chunked:
+            self.keep_alive = False
+        self._connection.write(
+            b"%b%b%b%b%b\r\n"
+            % (
+                STATUS_LINES[status],
+                self._connection.date_line,
+                head,
+                b"transfer-encoding: chunked\r\n" if self._chunked else b"",
+                b"" if self.keep_alive else b"connection: close\r\n",
+            )
+        )
+
+    async def send(self, data: bytes) -> None:
+        """Stream bytes; waits while the client is slow."""
+        connection = self._connection
+        if connection.gone:
+            raise ClientGone
+        connection.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+        if connection.drain_waiter is not None:
+            await connection.drained()
+
+    def end(self, data: bytes) -> None:
+        """The last stream bytes."""
+        self.done = True
+        if self._chunked:
+            data = b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n"
+        self._connection.write(data)
