@@ -25,6 +25,7 @@ from tokenmarket.core.money import usd_from_nano
 from tokenmarket.core.pricing import ceiling
 from tokenmarket.core.requests import Request
 from tokenmarket.core.routing import Plan, route_bound
+from tokenmarket.core.usage import Bound
 from tokenmarket.exchange import Exchange
 from tokenmarket.limits import CallerLimits, Limits
 
@@ -61,23 +62,26 @@ class Admission:
         funds = caller.funds
         if funds is None:
             funds = caller.funds = await self._wallet.funds(caller.org_id, caller.key_id)
-        estimate = request.bound.input_tokens // BYTES_PER_TOKEN_ESTIMATE + min(
-            (request.max_output_tokens or OUTPUT_TOKENS_ESTIMATE) * request.n,
-            OUTPUT_TOKENS_ESTIMATE * request.n,
+        output_tokens = request.max_output_tokens or OUTPUT_TOKENS_ESTIMATE
+        if output_tokens > OUTPUT_TOKENS_ESTIMATE:
+            output_tokens = OUTPUT_TOKENS_ESTIMATE
+        estimate = (
+            request.bound.input_tokens // BYTES_PER_TOKEN_ESTIMATE + output_tokens * request.n
         )
+        first = plan.routes[0]
         ticket = self.limits_of(caller).take(estimate, self._clock.monotonic_us())
         try:
             refilled = False
             while True:
-                amount_nano = self._amount(request, plan.routes, funds)
+                amount_nano, bound = self._amount(request, plan.routes, funds)
                 try:
                     hold = self._wallet.try_hold(
                         funds,
                         exchange.request_id,
                         amount_nano,
-                        model=plan.routes[0].model.id,
-                        price_version=plan.routes[0].prices.version,
-                        provider=plan.routes[0].provider.name,
+                        model=first.model.id,
+                        price_version=first.prices.version,
+                        provider=first.provider.name,
                     )
                     break
                 except InsufficientFunds as short:
@@ -97,9 +101,7 @@ class Admission:
             raise
         exchange.ticket = ticket
         exchange.hold = exchange.hold_open = hold
-        exchange.bound = route_bound(
-            plan.routes[0], request, self._output_tokens(plan.routes[0], request)
-        )
+        exchange.bound = bound
 
     # --- the amount -------------------------------------------------------------------------------
 
@@ -112,32 +114,35 @@ class Admission:
             or OUTPUT_TOKENS_DEFAULT_MAX
         )
 
-    def _amount(self, request: Request, routes: tuple[Route, ...], funds: Funds) -> int:
-        """The hold in nano-USD; sets ``request.output_limit`` where we decide the number."""
-        request.output_limit = request.max_output_tokens
-        needed = max(
-            ceiling(
-                route.prices,
-                route_bound(route, request, self._output_tokens(route, request)),
-                request.attributes,
-            )
-            for route in routes
-        )
-        if request.max_output_tokens is not None or request.operation == "embeddings":
-            return needed
+    def _amount(
+        self, request: Request, routes: tuple[Route, ...], funds: Funds
+    ) -> tuple[int, Bound]:
+        """The hold in nano-USD and the first route's bound; sets ``request.output_limit`` where we
+        decide the number."""
+        limit = request.output_limit = request.max_output_tokens
+        needed, bound = self._dearest(request, routes)
+        if limit is not None or request.operation == "embeddings":
+            return needed, bound
         if any(not route.model.max_output_tokens for route in routes):
             request.output_limit = OUTPUT_TOKENS_DEFAULT_MAX
         affordable = self._wallet.affordable_nano(funds, routes[0].model.id)
         if needed <= affordable:
-            return needed
+            return needed, bound
         tokens = affordable_output_tokens(request, routes, affordable)
         if tokens < OUTPUT_TOKENS_FLOOR:
-            return needed  # too little: try_hold refuses, and says how much is missing
+            return needed, bound  # too little: try_hold refuses, and says how much is missing
         request.output_limit = tokens
-        return max(
-            ceiling(route.prices, route_bound(route, request, tokens), request.attributes)
-            for route in routes
-        )
+        return self._dearest(request, routes)
+
+    def _dearest(self, request: Request, routes: tuple[Route, ...]) -> tuple[int, Bound]:
+        """The ceiling of the dearest route, and the bound at the first one."""
+        first = routes[0]
+        bound = route_bound(first, request, self._output_tokens(first, request))
+        needed = ceiling(first.prices, bound, request.attributes)
+        for route in routes[1:]:
+            other = route_bound(route, request, self._output_tokens(route, request))
+            needed = max(needed, ceiling(route.prices, other, request.attributes))
+        return needed, bound
 
     # --- refusals ---------------------------------------------------------------------------------
 

@@ -167,6 +167,7 @@ class Server:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.telemetry.flush()
         await self._client.close()
         await self.wallet.close()
         await self.database.close()
@@ -176,7 +177,7 @@ class Server:
     async def _flush_log(self) -> None:
         while True:
             await asyncio.sleep(LOG_FLUSH_S)
-            self.log.flush()
+            self.telemetry.flush()
 
     async def _refresh_forever(self) -> None:
         while True:

@@ -119,7 +119,7 @@ class CatalogSource:
 
 def needs_credential(provider: Provider) -> bool:
     """Whether calls to the provider carry a key that somebody must set."""
-    return provider.api_key_env is not None
+    return not provider.keyless
 
 
 def usable(route: Route, credentialed: frozenset[str]) -> bool:

@@ -6,6 +6,7 @@ receipt of it, ``telemetry.py`` the log line and the metrics.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from tokenmarket.limits import Ticket
 
 ESTIMATE_BYTES_MAX = 64 * 1024
+METADATA_MAX = 16
 
 Status = Literal["running", "succeeded", "failed", "cancelled", "rejected"]
 
@@ -52,6 +54,7 @@ class Exchange:
         "bound",
         "caller",
         "captured",
+        "completion_tokens",
         "decoder",
         "dropped_params",
         "error",
@@ -68,6 +71,7 @@ class Exchange:
         "plan",
         "progress_bytes",
         "progress_due_us",
+        "prompt_tokens",
         "request",
         "route",
         "started_us",
@@ -95,6 +99,8 @@ class Exchange:
         self.route: Route | None = None
         self.attempts: list[Attempt] = []
         self.usage: Usage | None = None
+        self.prompt_tokens = 0  # of the usage, as are the next
+        self.completion_tokens = 0
         self.items: list[Item] = []  # price lines of the usage
         self.error: ApiError | None = None
         self.finish_reason: str | None = None
@@ -117,6 +123,18 @@ class Exchange:
         """The caller's ``user`` field, shortened; for the log only."""
         user = self.request.typed.user if self.request is not None else None
         return user[:128] if user else ""
+
+    @property
+    def metadata(self) -> dict[str, str] | None:
+        """The caller's ``metadata``, as much of it as OpenAI allows; for the log only."""
+        typed = self.request.typed if self.request is not None else None
+        given = getattr(typed, "metadata", None)  # chat has it, the other bodies do not
+        if not given:
+            return None
+        return {
+            name[:64]: bytes(value)[:512].decode("utf-8", "replace").strip('"')
+            for name, value in islice(given.items(), METADATA_MAX)
+        }
 
     def delivered_usage(self) -> Usage:
         """A local count of what the client got so far, marked as estimated: input by the text

@@ -5,8 +5,8 @@
 What a reader must know:
 
 * Bytes are pushed: ``client.send`` is called from here, inside the hold; nothing is a generator.
-* A request ends in exactly one outcome: ``_close`` is the only place that ends a hold, and it does
-  so once; its journal record is written before the last byte leaves.
+* A request ends in exactly one outcome: ``settlement.close`` is the only place that ends a hold,
+  and it does so once; its journal record is written before the last byte leaves.
 * The next route is tried only while no byte has reached the client, and only after the failed
   attempt's connection is closed or back in its pool.
 * Between admission and the last byte there is no SQL and no lock; every await is the network
@@ -24,21 +24,18 @@ from tokenmarket.accounts import Accounts, Caller
 from tokenmarket.adapters.protocol import Adapter
 from tokenmarket.admission import Admission
 from tokenmarket.billing.clock import Clock
-from tokenmarket.billing.records import StoredAnswer, UsageEvent
-from tokenmarket.billing.wallet import Capture, Wallet
+from tokenmarket.billing.records import StoredAnswer
+from tokenmarket.billing.wallet import Wallet
 from tokenmarket.catalog import CatalogSource
 from tokenmarket.core.catalog import Route
 from tokenmarket.core.errors import CREDENTIAL, ApiError, UpstreamError
 from tokenmarket.core.parse import parse
-from tokenmarket.core.pricing import charge, items
 from tokenmarket.core.requests import Request
 from tokenmarket.core.routing import Plan, RouteState, plan
 from tokenmarket.core.trace import continued, trace_id
-from tokenmarket.core.usage import Usage, sanitize, usage_json
 from tokenmarket.core.wire import Client, ClientGone, Inbound, bearer_token, check_content_type
-from tokenmarket.exchange import Exchange, Status
+from tokenmarket.exchange import Exchange
 from tokenmarket.idempotency import Claim, Idempotency
-from tokenmarket.receipts import usage_event
 from tokenmarket.replies import (
     caller_error,
     error_body,
@@ -47,6 +44,7 @@ from tokenmarket.replies import (
     reply_head,
     stream_head,
 )
+from tokenmarket.settlement import Settlement
 from tokenmarket.telemetry import Telemetry
 from tokenmarket.upstream.credentials import Credential
 from tokenmarket.upstream.outbound import Answer, Outbound
@@ -54,8 +52,6 @@ from tokenmarket.upstream.outbound import Answer, Outbound
 RESPONSE_BYTES_MAX = 64 * 1024 * 1024
 ERROR_BODY_BYTES_MAX = 256 * 1024
 ATTEMPTS_PER_ROUTE_MAX = 4  # keys of a pool that may be refused one after the other
-PROGRESS_US = 1_000_000  # a stream that a crash cuts is charged for what this old a record says
-PROGRESS_BYTES = 16 * 1024
 EVENTS_SPARE = 1_024  # role, finish and empty events of all choices
 _encode = msgspec.json.Encoder().encode
 _NULL = msgspec.Raw(b"null")
@@ -83,6 +79,7 @@ class Gateway:
         self.admission = admission
         self.catalog = catalog
         self.wallet = wallet
+        self.settlement = Settlement(wallet, telemetry, clock)
         self.idempotency = idempotency
         self.upstreams = upstreams
         self.adapters = adapters
@@ -212,8 +209,10 @@ class Gateway:
         the upstream closed a kept-alive connection (a doubled request does no harm here)."""
         if error.stage == "reuse":
             return before is None or before.stage != "reuse"
-        return error.kind in CREDENTIAL and error.status is not None and (
-            self.upstreams.state(route).available
+        return (
+            error.kind in CREDENTIAL
+            and error.status is not None
+            and (self.upstreams.state(route).available)
         )
 
     async def _attempt(
@@ -294,13 +293,13 @@ class Gateway:
             first_byte_us = attempt.first_byte_us - attempt.started_us
             span_us = (attempt.finished_us or 0) - attempt.first_byte_us
             if usage is not None and exchange.events_sent > 1 and span_us > 0:
-                tokens_per_s = usage.completion_tokens * 1_000_000 / span_us
+                tokens_per_s = exchange.completion_tokens * 1_000_000 / span_us
         self.upstreams.release(
             route,
             credential,
             failure,
             first_byte_us=first_byte_us,
-            tokens=0 if usage is None else usage.prompt_tokens + usage.completion_tokens,
+            tokens=exchange.prompt_tokens + exchange.completion_tokens,
             tokens_per_s=tokens_per_s,
         )
 
@@ -322,14 +321,14 @@ class Gateway:
         exchange.first_byte_us = now_us - exchange.started_us
         exchange.end_attempt(len(exchange.attempts) - 1, now_us, None)
         exchange.finish_reason = reply.finish_reason
-        charge_nano = self._price(exchange, route, reply.usage)
+        charge_nano = self.settlement.price(exchange, route, reply.usage)
         document = reply.document
-        usage = self._usage_json(exchange, charge_nano)
+        usage = self.settlement.usage_json(exchange, charge_nano)
         document["usage"] = _NULL if usage is None else msgspec.Raw(usage)
         payload = _encode(document)
         if claim is not None:
             claim.answered(200, "application/json", payload)
-        offset = self._close(exchange, "succeeded", charge_nano, claim)
+        offset = self.settlement.close(exchange, "succeeded", charge_nano, claim)
         await self.wallet.durable(offset)
         client.respond(200, reply_head(exchange, self.clock.monotonic_us()), payload)
 
@@ -356,18 +355,18 @@ class Gateway:
                 exchange.events_sent += events.count(b"\n\n")
                 if exchange.events_sent > events_max:
                     raise UpstreamError("upstream_error", "more output than was asked for")
-                self._note_progress(exchange, route, len(data))
+                self.settlement.note_progress(exchange, route, len(data))
                 await client.send(events)
         rest = decoder.finish()
         client.cancellable = False
         exchange.end_attempt(len(exchange.attempts) - 1, self.clock.monotonic_us(), None)
         exchange.finish_reason = decoder.finish_reason
-        charge_nano = self._price(exchange, route, decoder.usage)
-        usage = self._usage_json(exchange, charge_nano) if request.include_usage else None
+        charge_nano = self.settlement.price(exchange, route, decoder.usage)
+        usage = self.settlement.usage_json(exchange, charge_nano) if request.include_usage else None
         tail = rest + decoder.tail(usage)
         if claim is not None:
             claim.answered(200, "text/event-stream; charset=utf-8", tail)
-        offset = self._close(exchange, "succeeded", charge_nano, claim)
+        offset = self.settlement.close(exchange, "succeeded", charge_nano, claim)
         await self.wallet.durable(offset)
         if not client.begun:
             self._begin(exchange, client)
@@ -377,77 +376,6 @@ class Gateway:
         now_us = self.clock.monotonic_us()
         exchange.first_byte_us = now_us - exchange.started_us
         client.begin(200, stream_head(exchange, now_us))
-
-    # --- money ------------------------------------------------------------------------------------
-
-    def _price(self, exchange: Exchange, route: Route, usage: Usage | None) -> int:
-        """Nano-USD due for what the upstream reported; nothing reported is never estimated."""
-        if usage is None:
-            exchange.usage = None
-            self.telemetry.usage_missing(route)
-            return 0
-        usage = sanitize(usage, exchange.bound, route.model.context_tokens)
-        exchange.usage = usage
-        attributes = exchange.request.attributes if exchange.request is not None else {}
-        exchange.items = items(route.prices, usage, attributes)
-        return charge(route.prices, usage, attributes)
-
-    def _note_progress(self, exchange: Exchange, route: Route, received: int) -> None:
-        """Journal what was delivered so far, once a second or every 16 kB: what a death of this
-        process would charge."""
-        exchange.progress_bytes += received
-        now_us = self.clock.monotonic_us()
-        if exchange.progress_due_us == 0:
-            exchange.progress_due_us = now_us + PROGRESS_US
-        elif now_us < exchange.progress_due_us and exchange.progress_bytes < PROGRESS_BYTES:
-            return
-        elif exchange.hold_open is not None and exchange.decoder is not None:
-            exchange.progress_due_us = now_us + PROGRESS_US
-            exchange.progress_bytes = 0
-            usage = exchange.delivered_usage()
-            attributes = exchange.request.attributes if exchange.request is not None else {}
-            due_nano = min(charge(route.prices, usage, attributes), exchange.hold_open.amount_nano)
-            self.wallet.progress(exchange.hold_open, due_nano)
-
-    def _usage_json(self, exchange: Exchange, charge_nano: int) -> bytes | None:
-        if exchange.usage is None:
-            return None
-        hold = exchange.hold_open
-        if hold is not None:  # no await until the settlement: it will take exactly this
-            charge_nano = self.wallet.collectable_nano(hold, charge_nano)
-        return usage_json(exchange.usage, exchange.items, charge_nano)
-
-    def _close(
-        self, exchange: Exchange, status: Status, charge_nano: int, claim: Claim | None = None
-    ) -> int:
-        """The one outcome: settle or void the hold, free the limits, write receipt and log.
-
-        Returns the journal offset that must be durable before the last byte (wallet policy).
-        """
-        exchange.status = status
-        now_us = self.clock.monotonic_us()
-        ticket = exchange.ticket
-        if ticket is not None:
-            usage = exchange.usage
-            ticket.done(None if usage is None else usage.prompt_tokens + usage.completion_tokens)
-        hold, exchange.hold_open = exchange.hold_open, None
-        answer = claim.answer_to_keep() if claim is not None and status == "succeeded" else None
-
-        def event(capture: Capture | None = None) -> UsageEvent:
-            exchange.captured = capture
-            return usage_event(exchange, capture, self.clock.wall_us(), now_us, answer)
-
-        if hold is None:
-            offset = self.wallet.record(event())
-        elif charge_nano or status == "succeeded":
-            offset = self.wallet.settle(hold, charge_nano, event)
-        else:
-            offset = self.wallet.void(hold, event)
-        caller = exchange.caller
-        if caller is not None and caller.funds is not None:
-            exchange.balance_nano = self.wallet.balance_nano(caller.funds)
-        self.telemetry.finished(exchange, now_us)
-        return offset
 
     # --- other ends -----------------------------------------------------------------------------
 
@@ -460,10 +388,10 @@ class Gateway:
             if client.begun and decoder is not None and exchange.route is not None:
                 exchange.finish_reason = decoder.finish_reason
                 if decoder.usage is not None:
-                    charge_nano = self._price(exchange, exchange.route, decoder.usage)
+                    charge_nano = self.settlement.price(exchange, exchange.route, decoder.usage)
             rejected = not exchange.attempts
             try:
-                self._close(exchange, "rejected" if rejected else "failed", charge_nano)
+                self.settlement.close(exchange, "rejected" if rejected else "failed", charge_nano)
             except Exception as crash:
                 self.telemetry.crash(exchange.request_id, crash)
         elif exchange.caller is None:
@@ -491,19 +419,19 @@ class Gateway:
         if exchange.first_byte_us is not None and decoder is not None and route is not None:
             exchange.finish_reason = decoder.finish_reason
             usage = decoder.usage or exchange.delivered_usage()
-            charge_nano = self._price(exchange, route, usage)
+            charge_nano = self.settlement.price(exchange, route, usage)
         try:
-            self._close(exchange, "cancelled", charge_nano)
+            self.settlement.close(exchange, "cancelled", charge_nano)
         except Exception as crash:
             self.telemetry.crash(exchange.request_id, crash)
 
     def _replay(self, exchange: Exchange, client: Client, answer: StoredAnswer) -> None:
         """The stored answer of the same key and body, free of charge."""
-        self._close(exchange, "succeeded", 0)
+        self.settlement.close(exchange, "succeeded", 0)
         head = reply_head(
             exchange,
             self.clock.monotonic_us(),
-            content_type=answer.content_type,
+            content_type=answer.content_type.encode("ascii"),
             replayed=True,
         )
         client.respond(answer.status, head, answer.body)

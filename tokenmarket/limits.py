@@ -13,6 +13,13 @@ from tokenmarket.core.errors import ApiError
 MINUTE_US = 60_000_000
 
 
+_HEADERS = (
+    b"x-ratelimit-limit-requests: %d\r\nx-ratelimit-remaining-requests: %d\r\n"
+    b"x-ratelimit-reset-requests: %b\r\nx-ratelimit-limit-tokens: %d\r\n"
+    b"x-ratelimit-remaining-tokens: %d\r\nx-ratelimit-reset-tokens: %b\r\n"
+)
+
+
 class Rate:
     """So many units per minute. ``debt`` is in units x MINUTE_US, drained at ``limit`` per us."""
 
@@ -31,9 +38,18 @@ class Rate:
             self.updated_us = now_us
         return self.debt
 
-    def remaining(self) -> int:
-        """Units free right now (as of the last drain); never negative."""
-        free = self.limit - -(-self.debt // MINUTE_US)
+    def left(self, now_us: int) -> int:
+        """Units free right now; never negative."""
+        limit = self.limit
+        elapsed_us = now_us - self.updated_us
+        debt = self.debt
+        if elapsed_us > 0:
+            debt -= elapsed_us * limit
+            if debt < 0:
+                debt = 0
+            self.debt = debt
+            self.updated_us = now_us
+        free = limit + -debt // MINUTE_US
         return free if free > 0 else 0
 
     def wait_us(self, units: int) -> int:
@@ -108,31 +124,22 @@ class CallerLimits:
 
     def headers(self, now_us: int) -> bytes:
         """OpenAI's rate-limit headers: of the two scopes, the one with less left."""
-        requests = self.key.requests
-        requests.drain(now_us)
-        other = self.organization.requests
-        other.drain(now_us)
-        requests_left = requests.remaining()
-        if other.remaining() < requests_left:
-            requests, requests_left = other, other.remaining()
-        tokens = self.key.tokens
-        tokens.drain(now_us)
-        other = self.organization.tokens
-        other.drain(now_us)
-        tokens_left = tokens.remaining()
-        if other.remaining() < tokens_left:
-            tokens, tokens_left = other, other.remaining()
-        return (
-            b"x-ratelimit-limit-requests: %d\r\nx-ratelimit-remaining-requests: %d\r\n"
-            b"x-ratelimit-reset-requests: %s\r\nx-ratelimit-limit-tokens: %d\r\n"
-            b"x-ratelimit-remaining-tokens: %d\r\nx-ratelimit-reset-tokens: %s\r\n"
-        ) % (
+        key, organization = self.key, self.organization
+        requests, tokens = key.requests, key.tokens
+        requests_left, tokens_left = requests.left(now_us), tokens.left(now_us)
+        other_left = organization.requests.left(now_us)
+        if other_left < requests_left:
+            requests, requests_left = organization.requests, other_left
+        other_left = organization.tokens.left(now_us)
+        if other_left < tokens_left:
+            tokens, tokens_left = organization.tokens, other_left
+        return _HEADERS % (
             requests.limit,
             requests_left,
-            duration(requests.reset_us()),
+            duration(requests.reset_us()) if requests.debt else b"0ms",
             tokens.limit,
             tokens_left,
-            duration(tokens.reset_us()),
+            duration(tokens.reset_us()) if tokens.debt else b"0ms",
         )
 
 

@@ -135,16 +135,13 @@ def usage_event(
     caller = exchange.caller
     route = exchange.route
     request = exchange.request
-    units = b""
-    prompt_tokens = completion_tokens = 0
+    units = ""
     if usage is not None:
         if request is not None and request.attributes:
             usage = msgspec.structs.replace(
                 usage, attributes={**request.attributes, **(usage.attributes or {})}
             )
-        units = _encode(usage)
-        prompt_tokens = usage.prompt_tokens
-        completion_tokens = usage.completion_tokens
+        units = _encode(usage).decode("ascii")
     return UsageEvent(
         request_id=exchange.request_id,
         org_id=caller.org_id if caller is not None else "",
@@ -158,11 +155,11 @@ def usage_event(
         error_code=exchange.error.code if exchange.error is not None else "",
         charge_nano=capture.charged_nano if capture is not None else 0,
         uncollected_nano=capture.uncollected_nano if capture is not None else 0,
-        prompt_tokens=prompt_tokens,
-        completion_tokens=completion_tokens,
+        prompt_tokens=exchange.prompt_tokens,
+        completion_tokens=exchange.completion_tokens,
         cached_tokens=usage.cached_input_tokens if usage is not None else 0,
         reasoning_tokens=usage.reasoning_tokens if usage is not None else 0,
-        units_json=units.decode("ascii"),
+        units_json=units,
         price_version=route.prices.version if route is not None else "",
         receipt=_encode(gather(exchange, capture, now_us)),
         answer=answer,

@@ -10,7 +10,7 @@ from functools import lru_cache
 import msgspec
 
 from tokenmarket.core.errors import ApiError, ProviderError, UpstreamError
-from tokenmarket.core.money import usd_from_nano
+from tokenmarket.core.money import usd_bytes
 from tokenmarket.core.wire import header_value
 from tokenmarket.exchange import Exchange
 
@@ -65,20 +65,21 @@ def reply_head(
     exchange: Exchange,
     now_us: int,
     *,
-    content_type: str = "application/json",
+    content_type: bytes = b"application/json",
     replayed: bool = False,
 ) -> bytes:
     """A whole answer: cost and balance are known."""
     head = _lines(exchange, now_us)
     capture = exchange.captured
     charged = capture.charged_nano if capture is not None else 0
-    head += b"content-type: %b\r\nx-tokenmarket-cost: %b\r\n" % (
-        content_type.encode("ascii"),
-        usd_from_nano(charged).encode("ascii"),
-    )
-    if exchange.balance_nano is not None:
-        head += b"x-tokenmarket-balance: %b\r\n" % (
-            usd_from_nano(exchange.balance_nano).encode("ascii")
+    cost = usd_bytes(charged)
+    if exchange.balance_nano is None:
+        head += b"content-type: %b\r\nx-tokenmarket-cost: %b\r\n" % (content_type, cost)
+    else:
+        head += b"content-type: %b\r\nx-tokenmarket-cost: %b\r\nx-tokenmarket-balance: %b\r\n" % (
+            content_type,
+            cost,
+            usd_bytes(exchange.balance_nano),
         )
     if replayed:
         head += b"idempotent-replayed: true\r\n"

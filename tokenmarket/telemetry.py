@@ -34,6 +34,7 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120,
 _BOUNDS_US = tuple(int(second * 1_000_000) for second in SECONDS)
 LOG_BYTES_PENDING_MAX = 4 * 1024 * 1024
 LABEL_SETS_MAX = 5_000
+ENDED_MAX = 2_000
 _SECRETS = re.compile(
     r"(?:tm_(?:live|test|adm|whk)_|sk-|xai-|gsk_|hf_|AIza)[A-Za-z0-9_\-]{6,}"
     r"|(?i:bearer)\s+[A-Za-z0-9._\-]{6,}"
@@ -44,6 +45,10 @@ _encode = msgspec.json.Encoder().encode
 def redact(text: str) -> str:
     """The text without anything that looks like a key."""
     return _SECRETS.sub("***", text)
+
+
+def _redacted(metadata: dict[str, str] | None) -> dict[str, str] | None:
+    return metadata and {redact(name): redact(value) for name, value in metadata.items()}
 
 
 class Sink(Protocol):
@@ -146,6 +151,7 @@ class _AccessLine(msgspec.Struct, omit_defaults=True):
     code: str = ""
     reason: str = ""
     user: str = ""
+    metadata: dict[str, str] | None = None
 
 
 class Telemetry:
@@ -162,11 +168,25 @@ class Telemetry:
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
         self._info = log.enabled("info")
+        self._ended: list[tuple[Exchange, int]] = []
 
     # --- events ---------------------------------------------------------------------------------
 
     def finished(self, exchange: Exchange, now_us: int) -> None:
-        """The one end of an authenticated request."""
+        """The one end of an authenticated request; counted and logged with the next flush."""
+        self._ended.append((exchange, now_us))
+        if len(self._ended) >= ENDED_MAX:
+            self.flush()
+
+    def flush(self) -> None:
+        """Count and log what has ended, then write the log. Called every 100 ms: many requests in
+        one go cost half of what each costs by itself."""
+        ended, self._ended = self._ended, []
+        for exchange, now_us in ended:
+            self._count(exchange, now_us)
+        self.log.flush()
+
+    def _count(self, exchange: Exchange, now_us: int) -> None:
         route = exchange.route
         labels = (
             exchange.operation,
@@ -187,11 +207,8 @@ class Telemetry:
         if first_us is not None:
             series.first_sum_us += first_us
             series.first[bisect_left(_BOUNDS_US, first_us)] += 1
-        usage = exchange.usage
-        prompt_tokens = completion_tokens = 0
-        if usage is not None:
-            series.input += (prompt_tokens := usage.prompt_tokens)
-            series.output += (completion_tokens := usage.completion_tokens)
+        series.input += exchange.prompt_tokens
+        series.output += exchange.completion_tokens
         capture = exchange.captured
         charged_nano = capture.charged_nano if capture is not None else 0
         series.cost_nano += charged_nano
@@ -203,7 +220,7 @@ class Telemetry:
             self.log.append(
                 _encode(
                     _AccessLine(
-                        self._clock.wall_us() / 1e6,
+                        (exchange.inbound.accepted_us + duration_us) / 1e6,
                         "info",
                         "request",
                         exchange.inbound.request_id,
@@ -217,11 +234,12 @@ class Telemetry:
                         len(exchange.attempts),
                         duration_us / 1000,
                         charged_nano,
-                        prompt_tokens,
-                        completion_tokens,
+                        exchange.prompt_tokens,
+                        exchange.completion_tokens,
                         error.code if error is not None else "",
                         (error.reason or "") if error is not None else "",
-                        exchange.user,
+                        redact(exchange.user),
+                        _redacted(exchange.metadata),
                     )
                 )
             )
@@ -259,6 +277,7 @@ class Telemetry:
 
     def render(self) -> bytes:
         """The text of ``GET /metrics``."""
+        self.flush()
         return generate_latest(self._registry)
 
     def describe(self) -> list[Metric]:

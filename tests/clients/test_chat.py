@@ -1,6 +1,7 @@
 """Chat with the official SDK, answers in one piece: parameters, usage, cost, headers, receipt."""
 
 import asyncio
+import json
 import re
 from decimal import Decimal
 
@@ -264,8 +265,11 @@ def test_ids_of_the_caller_are_kept_on_the_receipt(client: OpenAI, server: Serve
     assert receipt["session_id"] == "session-1"
 
 
-def test_user_and_metadata_are_echoed_to_the_log(server: Server) -> None:
-    answer = server.chat(user="user-77", metadata={"ticket": "ticket-4711"})
+def test_user_and_metadata_are_echoed_to_the_log_but_no_secret(server: Server) -> None:
+    secret = "sk-abcdefghijklmnop"
+    answer = server.chat(
+        user="user-77", metadata={"ticket": "ticket-4711", "line": "a\nb", "key": secret}
+    )
     assert answer.status == 200
 
     def line() -> str | None:
@@ -275,6 +279,8 @@ def test_user_and_metadata_are_echoed_to_the_log(server: Server) -> None:
     logged = until(line, "the line of the request", 5)
     assert "user-77" in logged
     assert "ticket-4711" in logged
+    assert secret not in server.running.err
+    assert json.loads(logged)["event"] == "request"  # one line, whatever the caller writes
 
 
 def test_unknown_fields_reach_an_upstream_of_the_same_dialect(client: OpenAI) -> None:

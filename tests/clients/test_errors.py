@@ -8,6 +8,7 @@ import pytest
 from openai import (
     APIError,
     APIStatusError,
+    AsyncOpenAI,
     AuthenticationError,
     BadRequestError,
     InternalServerError,
@@ -409,6 +410,39 @@ def test_our_own_troubles_there_are_not_the_callers(
     assert (error.status_code, error.code) == (502, "PROVIDER_001")
     assert body_of(error)["fault"] == "platform"
     check_receipt(server, error, "failed")
+
+
+@pytest.mark.parametrize(
+    ("fields", "attempts"),
+    [({"temperature": 9}, "0"), ({"model": "nothing"}, "0"), ({"model": "refuses-us-chat"}, "1")],
+    ids=["field", "model", "upstream"],
+)
+def test_headers_of_an_error(
+    client: OpenAI, server: Server, fields: dict[str, Any], attempts: str
+) -> None:
+    with pytest.raises(APIStatusError) as raised:
+        chat(client, metadata={"sandbox_status": "403"}, **fields)()
+    headers = raised.value.response.headers
+    assert headers["x-tokenmarket-attempts"] == attempts
+    assert ("x-tokenmarket-provider" in headers) is (attempts == "1")
+    assert float(headers["x-tokenmarket-overhead-ms"]) >= 0
+    assert Decimal(headers["x-tokenmarket-cost"]) == 0
+    for kind in ("requests", "tokens"):
+        assert int(headers[f"x-ratelimit-limit-{kind}"]) > 0
+        assert int(headers[f"x-ratelimit-remaining-{kind}"]) >= 0
+        assert headers[f"x-ratelimit-reset-{kind}"].endswith("s")
+
+
+async def test_the_async_client_raises_the_same(aclient: AsyncOpenAI) -> None:
+    with pytest.raises(NotFoundError) as raised:
+        await aclient.chat.completions.create(model="nothing", messages=HELLO)
+    assert raised.value.code == "MODEL_001"
+    stream = await aclient.chat.completions.create(
+        model="sandbox-cut", messages=HELLO, stream=True, metadata={"sandbox_pace_ms": "1"}
+    )
+    with pytest.raises(APIError) as broken:
+        [chunk async for chunk in stream]
+    assert broken.value.code == "PROVIDER_001"
 
 
 # --- retries of the SDK -------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Receipts, credits and usage field by field (design/api.md sections 6 and 8), and they add up."""
 
+import asyncio
 import re
 import time
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from openai import APIStatusError, OpenAI
+from openai import APIStatusError, AsyncOpenAI, OpenAI
 
 from tests.support.server import Server, until
 
@@ -159,6 +160,38 @@ def test_credits_fall_by_exactly_the_sum_of_the_charges(server: Server) -> None:
             assert set(groups.split(",")) <= set(row)
 
 
+async def test_many_at_once_are_all_charged_exactly(server: Server) -> None:
+    key = await asyncio.to_thread(server.create_org, "crowd", "1")
+
+    async def one(client: AsyncOpenAI, number: int) -> Decimal:
+        if number % 2:
+            raw = await client.chat.completions.with_raw_response.create(
+                model="sandbox-chat", messages=HELLO, max_tokens=5 + number % 7
+            )
+            return amount(raw.headers["x-tokenmarket-cost"])
+        last = None
+        async for chunk in await client.chat.completions.create(
+            model="sandbox-reasoner",
+            messages=HELLO,
+            max_tokens=80,
+            stream=True,
+            stream_options={"include_usage": True},
+        ):
+            last = chunk
+        assert last is not None
+        assert last.usage is not None
+        return amount((last.usage.model_extra or {})["cost_details"]["total"])
+
+    async with AsyncOpenAI(base_url=server.base_url, api_key=key, max_retries=0) as client:
+        costs = await asyncio.gather(*(one(client, number) for number in range(100)))
+    now = server.get("/credits", key=key).json
+    assert amount(now["balance"]) == amount(now["available"]) == 1 - sum(costs)
+    assert amount(now["held"]) == 0
+    total = server.get("/usage", key=key).json["total"]
+    assert (total["requests"], total["failed"]) == (100, 0)
+    assert amount(total["charged"]) == sum(costs)
+
+
 def test_usage_field_by_field(server: Server) -> None:
     key = server.create_org("usage", "1")
     receipts = [send(server, key), send(server, key, model="sandbox-reasoner")]
@@ -265,7 +298,7 @@ def test_every_authenticated_request_has_a_receipt(
     client = connect()
     expected = {
         "rejected": {"model": "nothing"},
-        "failed": {"model": "sandbox-badjson"},
+        "failed": {"model": "sandbox-fail-500"},
     }
     for status, fields in expected.items():
         with pytest.raises(APIStatusError) as raised:

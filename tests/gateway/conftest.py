@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 import pytest_asyncio
 import uvloop
-from tests.gateway.site import Site, running
+
+from tests.gateway.site import LANES, Site, running
 from tests.gateway.wire import OPENED
 
 
@@ -19,8 +20,11 @@ def pytest_asyncio_loop_factories(
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
-    async with running(tmp_path_factory.mktemp("site")) as found:
+async def site(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Site]:
+    lanes = getattr(request.module, "LANES", LANES)
+    async with running(tmp_path_factory.mktemp("site"), lanes=lanes) as found:
         yield found
 
 

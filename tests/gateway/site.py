@@ -12,15 +12,15 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import msgspec
+
 from tests.gateway.upstream import Upstream, scripted
 from tests.gateway.wire import Answer, Wire, raw_request
-
 from tokenmarket import config as configuration
 from tokenmarket.accounts import admin
 from tokenmarket.app import Server
@@ -36,7 +36,7 @@ from tokenmarket.store.database import Database
 from tokenmarket.telemetry import Log
 from tokenmarket.web.front import FrontLimits
 
-LANES = 90
+LANES = 50  # a module that needs others says so in a LANES of its own
 CHAT = "/api/v1/chat/completions"
 EMBEDDINGS = "/api/v1/embeddings"
 COMPLETIONS = "/api/v1/completions"
@@ -83,7 +83,10 @@ model = "l{n}-{name}"
 provider = "l{n}{letter}"
 upstream_model = "{name}-at-{letter}"
 priority = {priority}
-price = [ {{ unit = "input_token", usd = "{input}" }}, {{ unit = "output_token", usd = "{output}" }} ]
+price = [
+  {{ unit = "input_token", usd = "{input}" }},
+  {{ unit = "output_token", usd = "{output}" }},
+]
 """
 # name -> operation, policy, (letter, priority, usd per million in, out)
 MODELS: dict[str, tuple[str, str, tuple[tuple[str, int, str, str], ...]]] = {
@@ -246,14 +249,21 @@ class Org:
 
 
 class Site:
-    def __init__(self, server: Server, upstream: Upstream, clock: Clock, port: int) -> None:
+    def __init__(
+        self, server: Server, upstream: Upstream, clock: Clock, port: int, lanes: int
+    ) -> None:
         self.server = server
         self.upstream = upstream
         self.clock = clock
         self.port = port
-        self._lanes = iter(range(LANES))
+        self._lanes = iter(range(lanes))
         self._shared: dict[str, Lane] = {}
         self._orgs = 0
+
+    async def jump(self, seconds: float) -> None:
+        """Let that much time pass. Nothing may wait for SQL then, or it would seem to be down."""
+        await self.server.wallet.flush()
+        self.clock.jump(seconds)
 
     def lane(self) -> Lane:
         return Lane(next(self._lanes), self.upstream)
@@ -291,7 +301,8 @@ class Site:
     async def posted(self, org_id: str) -> list[str]:
         async with self.server.database.read() as conn:
             rows = await conn.exec_driver_sql(
-                "SELECT request_id FROM usage_event WHERE org_id = ? ORDER BY accepted_us", (org_id,)
+                "SELECT request_id FROM usage_event WHERE org_id = ? ORDER BY accepted_us",
+                (org_id,),
             )
             return [str(row[0]) for row in rows]
 
@@ -326,9 +337,7 @@ class Site:
         raise AssertionError(f"no metric {line_start}")
 
 
-async def eventually(
-    check: Callable[[], Any], what: str, *, within_s: float = 5.0
-) -> None:
+async def eventually(check: Callable[[], Any], what: str, *, within_s: float = 5.0) -> None:
     """Polls until true; a deadline instead of a sleep."""
     deadline_s = time.monotonic() + within_s
     while True:
@@ -368,7 +377,7 @@ async def running(
         await server.open()
         if limits is not None:
             server.front.limits = msgspec.structs.replace(FrontLimits(), **limits)
-        site = Site(server, upstream, clock, await server.listen())
+        site = Site(server, upstream, clock, await server.listen(), lanes)
         try:
             yield site
             crashes = [line for line in lines if b'"crash"' in line]

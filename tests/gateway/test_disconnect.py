@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+
 from tests.gateway.site import CHAT, Lane, Org, Site, eventually
 from tests.gateway.upstream import (
     DONE,
@@ -27,6 +28,7 @@ from tests.gateway.upstream import (
 from tests.gateway.wire import Wire, raw_request
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+LANES = 25
 
 GOOD = Decimal("0.000017")
 LEAVE: dict[str, Callable[[Wire], None]] = {
@@ -322,9 +324,7 @@ async def test_a_slow_reader_stops_the_upstream_and_gets_everything(site: Site) 
         await link.send(framed(chunk(finish="stop", usage=TOLD)) + framed(DONE) + END)
 
     lane.upstream.will(lane.a, floods)
-    wire = await begun(
-        site, org, lane.chat(stream=True, max_tokens=4096), receive_bytes=16 * 1024
-    )
+    wire = await begun(site, org, lane.chat(stream=True, max_tokens=4096), receive_bytes=16 * 1024)
     await wire.head()
     before = -1
 

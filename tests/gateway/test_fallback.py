@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+
 from tests.gateway.site import CHAT, Lane, Org, Site, eventually
 from tests.gateway.upstream import Link, Seen, answers, raw, silent, streams, well
 
@@ -64,9 +65,7 @@ FAILOVER = {
 
 
 @pytest.mark.parametrize("case", FAILOVER)
-async def test_what_is_not_the_callers_fault_goes_to_the_next_route(
-    site: Site, case: str
-) -> None:
+async def test_what_is_not_the_callers_fault_goes_to_the_next_route(site: Site, case: str) -> None:
     lane, org = site.lane(), await site.org()
     act = FAILOVER[case]
     model = "two" if act else "refused_two"
@@ -276,7 +275,9 @@ async def test_nothing_is_dropped_silently(site: Site) -> None:
 
 
 def keys_used(lane: Lane) -> list[str]:
-    return [seen.headers["authorization"].removeprefix("Bearer ") for seen in lane.upstream.of(lane.c)]
+    return [
+        seen.headers["authorization"].removeprefix("Bearer ") for seen in lane.upstream.of(lane.c)
+    ]
 
 
 @pytest.mark.parametrize("status", [401, 402, 403, 429])
@@ -293,7 +294,7 @@ async def test_a_refused_key_rests_and_the_other_one_answers(site: Site, status:
         assert (await org.chat(lane.chat("keys"))).status == 200
     assert keys_used(lane)[2:] == [good] * 3  # it rests
     await org.settled(*[AT_C] * 4)
-    site.clock.jump(4000)
+    await site.jump(4000)
     for _ in range(2):
         assert (await org.chat(lane.chat("keys"))).status == 200
     assert bad in keys_used(lane)[5:]  # and is tried again later
@@ -329,14 +330,14 @@ async def test_a_failing_route_cools_down_and_recovers(site: Site) -> None:
     assert around.headers["x-tokenmarket-attempts"] == "1"
     receipt = await org.receipt(around.id)
     assert decisions(receipt) == {lane.c: "chosen", lane.a: "skipped"}
-    site.clock.jump(10)
+    await site.jump(10)
     # Half-open: one request may try; it fails, and the wait is longer.
     lane.upstream.will(lane.a, BROKEN)
     (await org.chat(lane.chat("one"))).error(502, "PROVIDER_001")
     longer = await org.chat(lane.chat("one"))
     longer.error(503, "PROVIDER_002")
     assert int(longer.headers["retry-after"]) > 6
-    site.clock.jump(400)
+    await site.jump(400)
     for _ in range(3):
         assert (await org.chat(lane.chat("one"))).status == 200
     await org.settled(AT_C, *[AT_A] * 3)
@@ -347,7 +348,7 @@ async def test_while_one_request_probes_others_go_around(site: Site) -> None:
     lane.upstream.will(lane.a, *[BROKEN] * 5)
     for _ in range(5):
         await org.chat(lane.chat("one"))
-    site.clock.jump(400)
+    await site.jump(400)
     release = asyncio.Event()
 
     async def waits(link: Link, seen: Seen) -> None:

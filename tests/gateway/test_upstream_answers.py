@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+
 from tests.gateway.site import EMBEDDINGS, Lane, Org, Site, eventually
 from tests.gateway.upstream import (
     Act,
@@ -25,6 +26,7 @@ from tests.gateway.upstream import (
 from tests.gateway.wire import Answer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+LANES = 90
 
 GOOD = Decimal("0.000017")  # 7 tokens in at $1, 5 out at $2 per million
 SECRET = "sk-proj-abcdefghijklmnop1234567890"
@@ -89,8 +91,14 @@ CASES: dict[str, tuple[Act, int, str, str, bool, int | None]] = {
         True,
         200,
     ),
-    "not HTTP": (raw(b"\x15\x03\x01\x00\x02\x02\x16" * 20, then="close"), 502, "PROVIDER_001",
-                 "provider", True, None),
+    "not HTTP": (
+        raw(b"\x15\x03\x01\x00\x02\x02\x16" * 20, then="close"),
+        502,
+        "PROVIDER_001",
+        "provider",
+        True,
+        None,
+    ),
     "both lengths": (
         raw(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
         502,

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+
 from tests.gateway.site import Lane, Org, Site, eventually
 from tests.gateway.upstream import (
     DONE,
@@ -25,6 +26,7 @@ from tests.gateway.upstream import (
 from tests.gateway.wire import Answer, check_error
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+LANES = 25
 
 GOOD = Decimal("0.000017")
 FAILURE = b'data: {"error":{"message":"the machine is on fire","type":"server_error"}}\n\n'
@@ -183,9 +185,7 @@ TELLING: dict[str, tuple[bytes, ...]] = {
 
 @pytest.mark.parametrize("asked", [False, True], ids=["not asked", "asked"])
 @pytest.mark.parametrize("case", TELLING)
-async def test_usage_is_charged_once_however_it_is_told(
-    site: Site, case: str, asked: bool
-) -> None:
+async def test_usage_is_charged_once_however_it_is_told(site: Site, case: str, asked: bool) -> None:
     lane, org = site.lane_shared("telling"), await site.org(concurrency=1)
     lane.upstream.will(lane.a, raw(events(*TELLING[case])))
     more = {"stream_options": {"include_usage": True}} if asked else {}

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from tokenmarket.core import keys
 from tokenmarket.core.errors import ApiError
-from tokenmarket.core.routing import Allowed
+from tokenmarket.core.routing import EVERYTHING, Allowed
 from tokenmarket.store import accounts as rows
 from tokenmarket.store.accounts import KeyRow, Limits, OrgRow
 from tokenmarket.store.database import Database
@@ -92,7 +92,8 @@ class Caller:
         self.org_name = org.name
         self.key_limits: Limits = key.limits
         self.org_limits: Limits = org.limits
-        self.allowed = Allowed(_set(key.models), _set(key.providers), _set(key.operations))
+        allowed = Allowed(_set(key.models), _set(key.providers), _set(key.operations))
+        self.allowed = EVERYTHING if allowed == EVERYTHING else allowed
         self.addresses = _networks(key.addresses)
         self.expires_at_s = key.expires_at_s
         self.last_used_day = key.last_used_day

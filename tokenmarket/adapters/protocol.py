@@ -10,6 +10,7 @@ a random number; ``gateway.py`` sends what ``build`` returns and feeds what come
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import msgspec
@@ -40,21 +41,47 @@ class Head(msgspec.Struct, frozen=True):
     """Status and headers of an upstream answer; header names are lower case."""
 
     status: int
-    headers: dict[str, str]
+    headers: Mapping[str, str]
 
 
 class Reply(msgspec.Struct):
-    """A whole answer in our format.
+    """A whole answer in our format, without ``usage``: members, or ready bytes.
 
-    ``document`` is the JSON answer as top-level fields without ``usage`` (values may be
-    ``msgspec.Raw``); the gateway adds usage with cost and encodes. ``usage`` None means that the
-    upstream reported none: the caller is charged nothing for tokens.
+    ``prefix``, where not empty, is the answer's JSON up to the value of its last member, usage:
+    ``prefix + usage + b"}"`` is what goes to the caller, and there is nothing to encode. Otherwise
+    ``members`` has the top-level fields (values may be ``msgspec.Raw``). ``payload`` does either.
+    ``usage`` None means that the upstream reported none: nothing is charged for tokens.
     """
 
-    document: dict[str, object]
+    members: dict[str, object] | None
     usage: Usage | None
     finish_reason: str | None = None
     upstream_id: str | None = None
+    prefix: bytes = b""
+
+    @property
+    def document(self) -> dict[str, object]:
+        """The members, also of an answer that is kept as bytes. The dict is kept: change it."""
+        members = self.members
+        if members is None:
+            members = self.members = _decode_members(self.prefix + b"null}")
+            del members["usage"]
+        return members
+
+    def payload(self, usage_json: bytes | None) -> bytes:
+        """The answer as it goes to the caller; None writes ``"usage":null``."""
+        if self.prefix:
+            return self.prefix + (b"null}" if usage_json is None else usage_json + b"}")
+        usage = msgspec.Raw(b"null" if usage_json is None else usage_json)
+        return _encode({**self.document, "usage": usage})
+
+
+def _decode_members(data: bytes) -> dict[str, object]:
+    return {**_decode_raw(data)}
+
+
+_decode_raw = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_encode = msgspec.json.Encoder().encode
 
 
 class Decoder(Protocol):

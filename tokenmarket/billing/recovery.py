@@ -20,7 +20,7 @@ import msgspec
 from tokenmarket.billing.clock import Clock
 from tokenmarket.billing.frames import JournalCorrupt
 from tokenmarket.billing.journal import AlreadyRunning, take_lock
-from tokenmarket.billing.poster import BATCH_RECORDS, Frozen, post_ends
+from tokenmarket.billing.poster import BATCH_RECORDS, Frozen, post_ends, transfer_ids
 from tokenmarket.billing.records import End, H, P, S, UsageEvent, V
 from tokenmarket.billing.replay import ADOPTED, Story, tell
 from tokenmarket.core.money import usd_from_nano
@@ -149,14 +149,14 @@ def _end(hold: H, progress: P | None, now_us: int) -> End:
         charge_nano=charge,
         uncollected_nano=max(0, reached - charge),
         price_version=hold.price_version,
-        receipt=_receipt(hold, charge, now_us),
+        receipt=_receipt(hold, charge, transfer_ids(hold.request_id, len(legs)), now_us),
     )
     if not charge:
         return V(hold.request_id, event)
     return S(hold.request_id, tuple(legs), hold.windows, event)
 
 
-def _receipt(hold: H, charge: int, now_us: int) -> bytes:
+def _receipt(hold: H, charge: int, transfers: tuple[str, ...], now_us: int) -> bytes:
     """What is known of a request whose process died, in the shape of every receipt."""
     return msgspec.json.encode(
         {
@@ -169,22 +169,40 @@ def _receipt(hold: H, charge: int, now_us: int) -> bytes:
             "provider": hold.provider,
             "key_id": hold.key_id,
             "created_at": hold.held_us // 1_000_000,
-            "duration_ms": max(0, now_us - hold.held_us) // 1_000,
-            "price_version": hold.price_version,
-            "items": [],
+            "dispatched_at_ms": None,
+            "first_byte_ms": None,
+            "duration_ms": max(0, now_us - hold.held_us) / 1_000,
+            "overhead_ms": None,
+            "stream": None,
+            "route": None,
             "attempts": [],
+            "usage": None,
+            "items": [],
+            "price_version": hold.price_version,
+            "max_output_tokens": None,
             "amounts": {
                 "currency": "USD",
                 "held": usd_from_nano(hold.amount_nano),
                 "charged": usd_from_nano(charge),
                 "released": usd_from_nano(hold.amount_nano - charge),
+                "uncollected": "0.00",
             },
+            "ledger": list(transfers),
+            "finish_reason": None,
+            "dropped_params": [],
             "error": {
                 "type": "internal_error",
                 "code": "PLATFORM_002",
+                "reason": "process_died",
+                "status": 500,
+                "fault": "platform",
                 "message": "the gateway process died while this request was running; "
                 "what had been delivered until then was charged",
             },
+            "idempotency_key": None,
+            "client_request_id": None,
+            "session_id": None,
+            "trace_id": None,
         }
     )
 

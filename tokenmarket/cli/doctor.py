@@ -18,7 +18,6 @@ from tokenmarket.store import accounts as rows
 from tokenmarket.store import catalog_rows, credentials
 from tokenmarket.store.credentials import OpenCredential
 from tokenmarket.store.database import SQLITE_VERSION, sqlite_is_safe
-from tokenmarket.upstream.credentials import KEYLESS
 
 FREE_BYTES_MIN = 1024 * 1024 * 1024  # a few journal segments of 64 MB and a day of usage rows
 BUILT_US = 1_763_000_000_000_000  # November 2025: a clock before this is wrong
@@ -123,7 +122,7 @@ async def _providers(at: Desk) -> list[Check]:
     ready = frozenset(
         name
         for name, provider in source.current.providers.items()
-        if provider.adapter in KEYLESS or _has_key(at, name, source, stored, found)
+        if provider.keyless or _has_key(at, name, source, stored, found)
     )
     models = sum(
         any(usable(route, ready) for route in routes) for routes in source.current.routes.values()

@@ -23,7 +23,7 @@ from tokenmarket.store import accounts as rows
 from tokenmarket.store import catalog_rows, credentials
 from tokenmarket.store.database import Connection
 from tokenmarket.upstream.client import UpstreamClient
-from tokenmarket.upstream.credentials import KEYLESS, CredentialPool, Secret
+from tokenmarket.upstream.credentials import CredentialPool, Secret
 from tokenmarket.upstream.origin import Origin
 
 KEY_BYTES_MAX = 16_384
@@ -133,7 +133,7 @@ async def _document(conn: Connection, at: Desk, provider: Provider) -> dict[str,
         "api_key_env": variable,
         "enabled": provider.enabled,
         "keys": keys,
-        "available": provider.enabled and (bool(keys) or provider.adapter in KEYLESS),
+        "available": provider.enabled and (bool(keys) or provider.keyless),
     }
 
 

@@ -36,6 +36,12 @@ def usd_from_nano(nano: int) -> str:
     return decimal_text(nano, 9)
 
 
+def usd_bytes(nano: int) -> bytes:
+    """``usd_from_nano`` as bytes, for amounts >= 0: a JSON number and a header value."""
+    digits = b"%010d" % nano
+    return digits[:-9] + b"." + digits[-9:].rstrip(b"0").ljust(2, b"0")
+
+
 def decimal_text(value: int, places: int) -> str:
     """``value / 10**places`` exactly; trailing zeros are cut, two decimals at the least."""
     sign = "-" if value < 0 else ""

@@ -37,7 +37,9 @@ IMAGE_URL_TOKENS_MAX = 20_000
 # A file or clip behind an id or URL: only the context window bounds it.
 REMOTE_FILE_TOKENS_MAX = 10_000_000
 # Members that start paid tools at the provider: a route needs a ``web_search`` price to take them.
-PAID_SEARCH_FIELDS = ("web_search_options", "plugins", "enable_search", "search_parameters")
+PAID_SEARCH_FIELDS = frozenset(
+    {"web_search_options", "plugins", "enable_search", "search_parameters"}
+)
 WEB_SEARCHES_MAX = 10
 LEGACY_MAX_TOKENS_DEFAULT = 16  # OpenAI's documented default for /completions
 
@@ -45,8 +47,10 @@ _decode_chat = msgspec.json.Decoder(ChatBody).decode
 _decode_completion = msgspec.json.Decoder(CompletionBody).decode
 _decode_embedding = msgspec.json.Decoder(EmbeddingBody).decode
 _decode_any = msgspec.json.Decoder().decode
+_decode_objects = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
 _decode_choice = msgspec.json.Decoder(ProviderChoice).decode
 _encode = msgspec.json.Encoder().encode
+_NOTHING = msgspec.Raw(b"")
 
 _PATH = re.compile(r" - at `\$?(.*?)`$")
 _MISSING = re.compile(r"missing required field `([^`]+)`|unknown field `([^`]+)`")
@@ -76,7 +80,7 @@ def parse(operation: str, body: bytes) -> Request:
         raise ApiError("REQUEST_001", f"The body is not valid JSON: {error}") from None
     except RecursionError:
         raise _too_deep() from None
-    _check_duplicates(body)
+    _check_duplicates(request)
     return request
 
 
@@ -112,12 +116,30 @@ def _check_depth(body: bytes) -> None:
             depth -= 1
 
 
-def _check_duplicates(body: bytes) -> None:
+def _rewritten(messages: bytes) -> bytes:
+    """Decoded as far as we read them ourselves, and written again: lists of parts to the ground."""
+    if b'"content":[' in messages:
+        try:
+            return _encode(_decode_any(messages))
+        except msgspec.DecodeError:  # a number that nobody can hold
+            return b""
+    return _encode(_decode_objects(messages))
+
+
+def _check_duplicates(request: Request) -> None:
     """Refuse any object that holds a name twice.
 
-    Fast path: what was decoded is, written again, the body byte for byte, so no member was lost.
-    Only otherwise (white space, escapes, other spellings of a number) is the body read slowly.
+    Fast path: the members (and those of each message and content part) are, written again, what
+    came byte for byte, so none of them was lost. Only otherwise (white space, escapes) is the whole
+    body read slowly.
+    Deeper down (a tool's schema) a double name is the provider's to judge: nothing here reads it.
     """
+    body = request.body
+    members = request.members
+    if _encode(members) == body:
+        messages = members.get("messages")
+        if messages is None or _rewritten(bytes(messages)) == bytes(messages):
+            return
 
     def check(pairs: list[tuple[str, Any]]) -> None:
         names: set[str] = set()
@@ -127,11 +149,7 @@ def _check_duplicates(body: bytes) -> None:
             names.add(name)
 
     try:
-        if _encode(_decode_any(body)) == body:
-            return
         json.loads(body, object_pairs_hook=check)
-    except msgspec.DecodeError as error:  # a number nobody can hold, in a member unknown
-        raise ApiError("REQUEST_001", f"{_PATH.sub('', str(error))}.") from None
     except (ValueError, RecursionError):
         raise ApiError("REQUEST_001", "The body is not valid JSON.") from None
 
@@ -222,18 +240,18 @@ def _parse_chat(body: bytes) -> Request:
         n=typed.n or 1,
         max_output_tokens=limit,
     )
-    units = tuple(
-        ("web_search", WEB_SEARCHES_MAX)
-        for name in PAID_SEARCH_FIELDS
-        if name in request.fields and bytes(request.fields[name]) not in (b"null", b"false", b"[]")
-    )
+    members = request.members
+    units: tuple[tuple[str, int], ...] = ()
+    if not PAID_SEARCH_FIELDS.isdisjoint(members):
+        asked = [bytes(members[name]) for name in PAID_SEARCH_FIELDS if name in members]
+        if any(value not in (b"null", b"false", b"[]") for value in asked):
+            units = (("web_search", WEB_SEARCHES_MAX),)
     request.bound = Bound(
         input_tokens=len(body) + extra_tokens,
         audio_input=audio,
         audio_output=bool(typed.modalities and "audio" in typed.modalities),
         image_input=image,
-        long_cache_writes=b'"12h"' in body or b'"1h"' in body,
-        units=units[:1],
+        units=units,
     )
     if typed.service_tier is not None:
         request.attributes = {"service_tier": typed.service_tier}

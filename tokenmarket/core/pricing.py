@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from itertools import compress
 from operator import attrgetter, mul
 
 import msgspec
@@ -147,6 +148,9 @@ class PriceSheet(msgspec.Struct, frozen=True, eq=False):
     version: str
     rows: tuple[PriceRow, ...]
     plain: bool = True  # no row has a condition; set from the rows, as is all below
+    long_cache: bool = False  # long-lived cache entries have a price of their own
+    covers_input: bool = False  # plain input tokens have a row that matches every request
+    covers_output: bool = False
     _base: _Resolved | None = None  # what a plain sheet resolves to
     _values: dict[str, frozenset[str]] = {}  # attribute -> values that some row asks for
     _tiers: tuple[int, ...] = ()  # context_above thresholds, largest first
@@ -164,6 +168,10 @@ class PriceSheet(msgspec.Struct, frozen=True, eq=False):
         force(self, "_values", values)
         force(self, "_tiers", tuple(tiers))
         force(self, "plain", not values and not tiers)
+        long_cache = any(row.unit == "cache_write_long_token" for row in self.rows)
+        force(self, "long_cache", long_cache)
+        force(self, "covers_input", self.covers("input_token"))
+        force(self, "covers_output", self.covers("output_token"))
         force(self, "_base", self._resolve(_NO_ATTRIBUTES, 0) if self.plain else None)
 
     def __eq__(self, other: object) -> bool:
@@ -305,23 +313,32 @@ def charge(sheet: PriceSheet, usage: Usage, attributes: Mapping[str, str] = _NO_
 def items(
     sheet: PriceSheet, usage: Usage, attributes: Mapping[str, str] = _NO_ATTRIBUTES
 ) -> list[Item]:
-    """The lines of the charge. Cumulative rounding: the amounts add up to ``charge`` exactly."""
+    """The lines of the charge; their amounts add up to it exactly."""
+    return bill(sheet, usage, attributes)[1]
+
+
+def bill(
+    sheet: PriceSheet, usage: Usage, attributes: Mapping[str, str] = _NO_ATTRIBUTES
+) -> tuple[int, list[Item]]:
+    """The charge and its lines in one go. Cumulative rounding: the amounts add up exactly."""
     resolved = sheet.resolve(usage, attributes)
     lines: list[Item] = []
     total = before = 0
+    counts = resolved.counts(usage)
     # Not strict: a getter has two names at least, see _resolve.
-    for line, quantity in zip(resolved.lines, resolved.counts(usage), strict=False):
-        if quantity:
-            unit, price, usd, per, unexpected = line
-            total += quantity * price
-            after = -(-total // PRICE_UNITS)
-            lines.append(Item(unit, quantity, usd, per, after - before, unexpected))
-            before = after
+    for line, quantity in compress(zip(resolved.lines, counts, strict=False), counts):
+        unit, price, usd, per, unexpected = line
+        total += quantity * price
+        after = -(-total // PRICE_UNITS)
+        lines.append(Item(unit, quantity, usd, per, after - before, unexpected))
+        before = after
     if resolved.request is not None:
         row, quantity = resolved.request, max(1, usage.requests)
         total += quantity * row.nano_per_million
-        lines.append(Item("request", quantity, row.usd, 1, div_ceil(total, PRICE_UNITS) - before))
-    return lines
+        after = -(-total // PRICE_UNITS)
+        lines.append(Item("request", quantity, row.usd, 1, after - before))
+        before = after
+    return before, lines
 
 
 def unpriced_units(

@@ -188,11 +188,17 @@ class Request(msgspec.Struct):
     _fields: dict[str, msgspec.Raw] | None = None
 
     @property
+    def members(self) -> dict[str, msgspec.Raw]:
+        """As ``fields``, but the one shared dict: to look at only."""
+        members = self._fields
+        if members is None:
+            members = self._fields = _decode_fields(self.body)
+        return members
+
+    @property
     def fields(self) -> dict[str, msgspec.Raw]:
         """The body's top-level members, each still JSON bytes. A fresh dict: change it freely."""
-        if self._fields is None:
-            self._fields = _decode_fields(self.body)
-        return dict(self._fields)
+        return dict(self.members)
 
 
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode

@@ -55,6 +55,9 @@ class Allowed(msgspec.Struct, frozen=True):
     operations: frozenset[str] | None = None
 
 
+EVERYTHING = Allowed()
+
+
 class Plan(msgspec.Struct):
     """Routes in the order to try; ``candidates`` explains all of them, same order first."""
 
@@ -84,6 +87,11 @@ def plan(
     ``draw`` is a random non-negative integer for weighted choice.
     """
     choice = request.choice
+    if choice is None and not request.models and allowed is EVERYTHING:
+        only = _only_route(request, catalog, state)
+        if only is not None:
+            candidate = Candidate(only.provider.name, only.upstream_model)
+            return Plan(only.model.policy, None, (only,), (candidate,))
     if allowed.operations is not None and request.operation not in allowed.operations:
         _forbidden(f"This key may not use the operation {request.operation!r}.")
     if choice is not None:
@@ -121,6 +129,32 @@ def plan(
     if choice is not None:
         requested = choice.only[0] if _is_pin(choice) else "object"
     return Plan(policy, requested, tuple(routes), (*tried, *candidates))
+
+
+def _only_route(
+    request: Request, catalog: Catalog, state: Callable[[Route], RouteState]
+) -> Route | None:
+    """The model's one route if nothing speaks against it; None: look closer. The usual case."""
+    routes = catalog.routes.get(request.model)
+    if routes is None or len(routes) != 1:
+        return None
+    route = routes[0]
+    model, bound = route.model, request.bound
+    if (
+        model.operation != request.operation
+        or not model.enabled
+        or not route.enabled
+        or not route.provider.enabled
+        or route.unpriced is not None
+        or not route.prices.covers_input
+        or not (route.prices.covers_output or request.operation == "embeddings")
+        or bound.units
+        or bound.audio_input
+        or bound.audio_output
+        or not state(route).available
+    ):
+        return None
+    return route
 
 
 def _is_pin(choice: ProviderChoice) -> bool:
@@ -258,10 +292,14 @@ def route_bound(route: Route, request: Request, output_tokens: int) -> Bound:
     # The window is per input: a batch of embeddings may be longer in all.
     if context and tokens > context and request.operation != "embeddings":
         tokens = context
-    return msgspec.structs.replace(
-        bound,
-        input_tokens=tokens,
-        output_tokens=0 if request.operation == "embeddings" else output_tokens * request.n,
+    return Bound(
+        tokens,
+        0 if request.operation == "embeddings" else output_tokens * request.n,
+        bound.audio_input,
+        bound.audio_output,
+        bound.image_input,
+        route.prices.long_cache and (b'"12h"' in request.body or b'"1h"' in request.body),
+        bound.units,
     )
 
 
@@ -340,13 +378,19 @@ def _no_route(request: Request, catalog: Catalog, skips: list[_Skip]) -> NoRetur
             )
     waits = [skip for skip in skips if skip.kind in ("cooling", "limit")]
     if waits:
-        known = [skip.retry_after_s for skip in waits if skip.retry_after_s is not None]
+        waits_s = [skip.retry_after_s for skip in waits if skip.retry_after_s is not None]
         raise ApiError(
             "PROVIDER_002",
             f"Every route of {request.model!r} is cooling down or at its limit.",
-            retry_after_s=min(known, default=1.0),
+            retry_after_s=min(waits_s, default=1.0),
         )
-    reasons = {skip.kind: skip.reason for skip in skips}
+    reasons: dict[str, str] = {}
+    for skip in skips:
+        known = reasons.get(skip.kind)
+        if known is None:
+            reasons[skip.kind] = skip.reason
+        elif skip.reason not in known:
+            reasons[skip.kind] = f"{known}, or {skip.reason}"
     if "missing" in reasons or "unpriced" in reasons:
         why = reasons.get("missing") or reasons["unpriced"]
         raise ApiError(

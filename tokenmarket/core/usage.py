@@ -7,10 +7,12 @@ section 4); adapters normalise them into this one shape, ``sanitize`` repairs wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from operator import attrgetter
 
 import msgspec
+
+from tokenmarket.core.money import usd_bytes
 
 # Catalog unit -> (Usage field, what one priced unit is worth in Usage counts, parent unit).
 # usd of a token/character unit is per 1,000,000; of the others per one. Seconds are counted in ms.
@@ -297,18 +299,37 @@ _USAGE_JSON = (
 )
 
 
-def _usd(nano: int) -> bytes:
-    """``usd_from_nano`` as bytes, for amounts >= 0; a JSON number as well as a decimal string."""
-    digits = b"%010d" % nano
-    return digits[:-9] + b"." + digits[-9:].rstrip(b"0").ljust(2, b"0")
-
-
-def usage_json(usage: Usage, items: Iterable[Item], charge_nano: int) -> bytes:
+def usage_json(usage: Usage, items: Sequence[Item], charge_nano: int) -> bytes:
     """The ``usage`` object of an answer (``design/api.md`` section 4), encoded.
 
     ``items`` are the lines of ``pricing.items`` for the same usage; ``charge_nano`` is what was
     captured. It differs from the sum of the items where the wallet could not take everything.
     """
+    text, cached = usage.input_tokens, usage.cached_input_tokens
+    answer, reasoning = usage.output_tokens, usage.reasoning_tokens
+    if not any(_beside_text(usage)):
+        costs = _NO_TEXT_COSTS.copy()
+        for item in items:
+            costs[item.unit] = usd_bytes(item.amount_nano)
+        if len(costs) == _TEXT_UNITS:
+            total = usd_bytes(charge_nano)
+            return _TEXT_USAGE_JSON % (
+                text + cached,
+                answer + reasoning,
+                text + cached + answer + reasoning,
+                cached,
+                reasoning,
+                total,
+                costs["input_token"],
+                costs["output_token"],
+                costs["cached_input_token"],
+                costs["reasoning_token"],
+                total,
+            )
+    return _any_usage_json(usage, items, charge_nano)
+
+
+def _any_usage_json(usage: Usage, items: Sequence[Item], charge_nano: int) -> bytes:
     costs: list[bytes] = _NO_COSTS.copy()
     amounts: dict[int, int] = {}
     for item in items:
@@ -318,7 +339,7 @@ def usage_json(usage: Usage, items: Iterable[Item], charge_nano: int) -> bytes:
         else:
             amounts[group] = item.amount_nano
     for group, nano in amounts.items():
-        costs[group] = _usd(nano)
+        costs[group] = usd_bytes(nano)
     (
         plain,
         cached,
@@ -337,7 +358,7 @@ def usage_json(usage: Usage, items: Iterable[Item], charge_nano: int) -> bytes:
     write += write_long
     prompt = plain + cached + write + audio_in + image_in + video
     completion = text + reasoning + audio_out + image_out
-    cost = _usd(charge_nano)
+    cost = usd_bytes(charge_nano)
     return _USAGE_JSON % (
         prompt,
         completion,
@@ -358,11 +379,37 @@ def usage_json(usage: Usage, items: Iterable[Item], charge_nano: int) -> bytes:
     )
 
 
-def openai_usage(usage: Usage, items: Iterable[Item], charge_nano: int) -> dict[str, object]:
+def openai_usage(usage: Usage, items: Sequence[Item], charge_nano: int) -> dict[str, object]:
     """``usage_json`` as a dict, for places that are not on the request path (receipts)."""
     return _decode_usage(usage_json(usage, items, charge_nano))
 
 
+_NO_TEXT_COSTS: dict[str, bytes] = dict.fromkeys(
+    ("input_token", "output_token", "cached_input_token", "reasoning_token"), b"0.00"
+)
+_TEXT_UNITS = len(_NO_TEXT_COSTS)
+_UNIT_OF = {unit.field: name for name, unit in UNITS.items()}
+# Counts that plain text does not have: with all of them zero, the shorter form below says it all.
+_beside_text = attrgetter(
+    *(
+        name
+        for name in (*INPUT_FIELDS, *OUTPUT_FIELDS, *_INFORMATION)
+        if _UNIT_OF.get(name) not in _NO_TEXT_COSTS
+    )
+)
+
+
+def _text_usage_json() -> bytes:
+    """``_USAGE_JSON`` with everything filled in that text does not have."""
+    counts = (910_001, 910_002, 910_003, 910_004, 0, 0, 0, 0, 910_005, 0, 0, 0, 0)
+    costs = (b"%b", b"%b", b"%b", b"%b", b"0.00", b"%b")
+    form = _USAGE_JSON % (*counts, *costs, *(b"0.00" for _ in COST_GROUPS[5:]), b"%b")
+    for mark in (910_001, 910_002, 910_003, 910_004, 910_005):
+        form = form.replace(b"%d" % mark, b"%d")
+    return form
+
+
+_TEXT_USAGE_JSON = _text_usage_json()
 _NO_COSTS = [b"0.00"] * len(COST_GROUPS)
 _token_counts = attrgetter(*INPUT_FIELDS, *OUTPUT_FIELDS, *_INFORMATION)
 _decode_usage = msgspec.json.Decoder(dict[str, object]).decode

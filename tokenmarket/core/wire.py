@@ -15,6 +15,7 @@ import msgspec
 from tokenmarket.core.errors import ApiError
 
 _UNSAFE = re.compile(r"[^\x21-\x7e]+")
+_CHARSET = re.compile(rb'charset\s*=\s*"?([^\s";]*)')
 _KEY_IN_QUERY = re.compile(rb"(?:^|&)(?:api_?key|key|token|access_token)=|tm_(?:live|test)_", re.I)
 
 
@@ -101,7 +102,11 @@ def check_content_type(inbound: Inbound) -> None:
     raw = headers.get(b"content-type")
     if raw is None or raw == b"application/json":
         return
-    name = raw.partition(b";")[0].strip().lower()
+    name, _, parameters = raw.lower().partition(b";")
+    name = name.strip()
+    charset = _CHARSET.search(parameters)
+    if charset is not None and charset.group(1) not in (b"utf-8", b"utf8", b"us-ascii"):
+        raise ApiError("REQUEST_007", "JSON is read as UTF-8 only.", param="Content-Type")
     if name != b"application/json" and not (
         name.startswith(b"application/") and name.endswith(b"+json")
     ):

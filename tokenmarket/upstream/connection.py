@@ -19,21 +19,28 @@ from __future__ import annotations
 
 import asyncio
 import select
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, NoReturn, Protocol, cast
 
 import httptools
 
 from tokenmarket.adapters.protocol import Head
 from tokenmarket.core.errors import FailureKind, UpstreamError
-from tokenmarket.upstream.headers import HEAD_BYTES_MAX, collect, promised_idle_s
+from tokenmarket.upstream.headers import (
+    HEAD_BYTES_MAX,
+    HeaderLines,
+    checked_lines,
+    promised_idle_s,
+)
 from tokenmarket.upstream.inflate import CODINGS, Inflater
 from tokenmarket.upstream.keepalive import SUSPECT, Waiting
 from tokenmarket.upstream.response import WAIT_BODY, UpstreamResponse
 
 QUIET_BYTES_MAX: Final = HEAD_BYTES_MAX + 4096  # in a row, without a byte of body
 QUEUE_BYTES_MAX: Final = 64 * 1024  # above it reading from the upstream pauses until it is taken
-PROBE_AFTER_S: Final = 0.01  # the loop has seen everything that is older than its last iteration
+# The loop itself hears of an end that is older than its last iteration; the kernel is asked only
+# about connections that have been idle long enough for the other side to give them up.
+PROBE_AFTER_S: Final = 1.0
 
 _BODYLESS: Final = frozenset({204, 304})
 
@@ -51,6 +58,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_clock",
         "_done",
+        "_head_pieces",
         "_home",
         "_keep",
         "_loop",
@@ -58,15 +66,14 @@ class Connection(asyncio.Protocol):
         "_parser",
         "_poll",
         "_quiet_bytes",
-        "_raw_headers",
         "_refusal",
+        "_relaying",
         "_response",
         "_skip_body",
         "_transport",
         "_until_eof",
         "expires_s",
         "idle_since_s",
-        "on_header",
         "opened_s",
     )
 
@@ -77,9 +84,9 @@ class Connection(asyncio.Protocol):
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._response: UpstreamResponse | None = None
-        # httptools calls ``on_header(name, value)``: a method in C that keeps the first of a name.
-        self._raw_headers: dict[bytes, bytes] = {}
-        self.on_header = self._raw_headers.setdefault
+        # There is no ``on_header``: two objects and a call for each header would be most of what an
+        # answer costs. ``headers.py`` reads them from the bytes that arrived.
+        self._head_pieces: list[bytes] = []
         self._parser = httptools.HttpResponseParser(self)
         self._poll: select.poll | None = None
         self._refusal: str | None = None
@@ -88,6 +95,7 @@ class Connection(asyncio.Protocol):
         self._done = False
         self._keep = False
         self._until_eof = False
+        self._relaying = False
         self._skip_body = False
         self.opened_s = clock()
         self.idle_since_s = self.opened_s
@@ -106,6 +114,7 @@ class Connection(asyncio.Protocol):
         response.connection = self
         self._quiet_bytes = 0
         self._done = False
+        self._relaying = False
         self._until_eof = False
         self._skip_body = skip_body
         self._transport.write(request)
@@ -117,13 +126,15 @@ class Connection(asyncio.Protocol):
     def usable(self, now_s: float) -> bool:
         """Whether a request may be written on this idle connection.
 
-        The provable half of the stale-connection race: the transport is open and the kernel holds
-        neither data nor an end for us. What the loop has not polled yet is asked for directly.
+        The provable half of the stale-connection race: the transport is open and, when it was
+        idle for long, the kernel holds neither data nor an end for us.
         """
-        if self._transport.is_closing() or now_s - self.idle_since_s >= self.expires_s:
+        idle_s = now_s - self.idle_since_s
+        if idle_s >= self.expires_s or self._transport.is_closing():
             return False
-        if now_s - self.idle_since_s < PROBE_AFTER_S:
-            return True
+        return idle_s < PROBE_AFTER_S or self._quiet()
+
+    def _quiet(self) -> bool:
         if self._poll is None:
             self._poll = select.poll()
             socket = self._transport.get_extra_info("socket")
@@ -189,6 +200,8 @@ class Connection(asyncio.Protocol):
             return
         self._now_s = response.last_s = self._clock()
         self._quiet_bytes += len(data)
+        if not response.head_s:
+            self._head_pieces.append(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -198,20 +211,13 @@ class Connection(asyncio.Protocol):
             self._keep = False  # the response is whole; what follows it is not ours
         if self._done:
             self._finish(response)
-            return
-        if self._quiet_bytes > QUIET_BYTES_MAX:
+        elif self._quiet_bytes > QUIET_BYTES_MAX:
             self._garbled(response, "too much without any content: a head or trailers without end")
-            return
-        if (
-            response.queued_bytes > QUEUE_BYTES_MAX
-            and response.wants != WAIT_BODY
-            and not response.paused
-        ):
-            response.paused = True
-            if not self._transport.is_closing():
-                self._transport.pause_reading()
-        if response.waiter is not None:
-            response.wake()
+        else:
+            if response.queued_bytes > QUEUE_BYTES_MAX:
+                self._pause(response)
+            if response.waiter is not None:
+                response.wake()
 
     def eof_received(self) -> None:
         self._ended(None)
@@ -246,48 +252,46 @@ class Connection(asyncio.Protocol):
         response = self._response
         if response is None or self._done:
             self._refuse("an answer that nobody asked for")
+        pieces = self._head_pieces
+        received = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        if received[:5] != b"HTTP/":  # llhttp takes empty lines before it, and other protocols
+            received = received.lstrip(b"\r\n")
+            if received[:5] != b"HTTP/":
+                self._refuse("not HTTP")
+        end = received.index(b"\r\n\r\n") + 2
         status = self._parser.get_status_code()
         if not 200 <= status <= 599:
             if status < 100 or status == 101 or status > 599:
                 self._refuse(f"the upstream answered with status {status}")
-            self._raw_headers.clear()  # informational; counted in the 64 KiB of the head
+            pieces.append(received[end + 2 :])  # informational; counted in the 64 KiB of the head
             return
         try:
-            headers = collect(self._raw_headers, self._quiet_bytes)
+            lines = checked_lines(received[:end])
         except ValueError as error:
             self._refuse(str(error))
-        self._raw_headers.clear()
+        headers: Mapping[str, str] = lines
+        lower = lines.lower
+        self._keep = self._parser.should_keep_alive()
         if self._skip_body:  # llhttp now waits for a body that never comes
             self._keep = False
             self._done = True
-        elif status not in _BODYLESS:
-            coded = "transfer-encoding" in headers
-            self._until_eof = not coded and "content-length" not in headers
-            if coded and headers["transfer-encoding"].lower() != "chunked":
-                self._refuse("the answer has a transfer coding other than chunked")
-            if "content-encoding" in headers:
-                self._inflate(response, headers)
-        if "keep-alive" in headers:
-            self.expires_s = promised_idle_s(headers["keep-alive"], self.expires_s)
+        elif (b"-encoding:" in lower or not self._keep) and status not in _BODYLESS:
+            headers = self._frame(response, lines)
+        if b"\r\nkeep-alive:" in lower:
+            self.expires_s = promised_idle_s(lines["keep-alive"], self.expires_s)
         response.head = Head(status, headers)
         response.head_s = self._now_s
 
     def on_body(self, body: bytes) -> None:
         response = self._response
-        if response is None or self._skip_body:
+        if response is None:
             return
-        self._quiet_bytes = 0
-        if response.inflater is not None:
-            try:
-                body = response.inflater.feed(body)
-            except ValueError as error:
-                self._refuse(str(error))
+        if not self._relaying:
+            body = self._first_data(response, body)
             if not body:
                 return
-        if not response.data_s and (
-            (body[0] not in SUSPECT and response.waiting is None) or self._is_real(response, body)
-        ):
-            response.data_s = self._now_s
+        self._quiet_bytes = 0
         response.inbox.append(body)
         response.queued_bytes += len(body)
 
@@ -295,19 +299,46 @@ class Connection(asyncio.Protocol):
         response = self._response
         if response is not None and response.head_s and not self._done:  # not the end of a 1xx
             self._done = True
-            self._keep = self._parser.should_keep_alive()
 
     # ------------------------------------------------------------------------------------ inside
 
-    def _inflate(self, response: UpstreamResponse, headers: dict[str, str]) -> None:
-        coding = headers["content-encoding"].lower()
-        if coding == "identity":
-            return
-        if coding not in CODINGS:
+    def _frame(self, response: UpstreamResponse, headers: HeaderLines) -> Mapping[str, str]:
+        """Codings, and a body that only the end of the connection ends (llhttp does not keep the
+        connection then, which is how we get here). What the reader may see of the headers."""
+        coding = headers.get("transfer-encoding")
+        if coding is not None and coding.lower() != "chunked":
+            self._refuse("the answer has a transfer coding other than chunked")
+        self._until_eof = coding is None and "content-length" not in headers
+        content_coding = headers.get("content-encoding", "identity").lower()
+        if content_coding == "identity":
+            return headers
+        if content_coding not in CODINGS:
             self._refuse("the answer has a content coding that we did not ask for")
-        response.inflater = Inflater(coding)
-        del headers["content-encoding"]  # what the reader gets has neither
-        headers.pop("content-length", None)
+        response.inflater = Inflater(content_coding)
+        shown = dict(headers)  # what the reader gets has neither
+        del shown["content-encoding"]
+        shown.pop("content-length", None)
+        return shown
+
+    def _first_data(self, response: UpstreamResponse, body: bytes) -> bytes:
+        """The way of a body, or of its beginning, that is not simply passed on: skipped, unfolded,
+        or keep-alive so far. ``_relaying`` once there is nothing more to look for."""
+        if self._skip_body:
+            return b""
+        self._quiet_bytes = 0
+        if response.inflater is not None:
+            try:
+                body = response.inflater.feed(body)
+            except ValueError as error:
+                self._refuse(str(error))
+            if not body:
+                return b""
+        if not response.data_s and (
+            (body[0] not in SUSPECT and response.waiting is None) or self._is_real(response, body)
+        ):
+            response.data_s = self._now_s
+        self._relaying = response.inflater is None and response.data_s != 0.0
+        return body
 
     def _is_real(self, response: UpstreamResponse, body: bytes) -> bool:
         waiting = response.waiting
@@ -318,6 +349,12 @@ class Connection(asyncio.Protocol):
             waiting = response.waiting = Waiting(content_type)
         return waiting.real(body)
 
+    def _pause(self, response: UpstreamResponse) -> None:
+        if response.wants != WAIT_BODY and not response.paused:
+            response.paused = True
+            if not self._transport.is_closing():
+                self._transport.pause_reading()
+
     def _finish(self, response: UpstreamResponse) -> None:
         """The response is whole; hand the connection back or close it."""
         if response.inflater is not None and response.inflater.cut_short:
@@ -326,7 +363,6 @@ class Connection(asyncio.Protocol):
         self._response = None
         response.connection = None
         response.complete = True
-        self._raw_headers.clear()
         transport = self._transport
         if response.paused:
             response.paused = False

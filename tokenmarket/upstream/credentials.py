@@ -41,8 +41,6 @@ STYLES: Final[dict[str, tuple[str, str]]] = {
     "vidu": ("authorization", "Token "),
 }
 BEARER: Final = ("authorization", "Bearer ")
-# Servers that are often run without a key; with one they take it as Bearer.
-KEYLESS: Final = frozenset({"sandbox", "vllm", "ollama"})
 
 MODELS_RESTING_MAX: Final = 256
 _MINUTE: Final = 60
@@ -228,7 +226,7 @@ class CredentialPool:
                 after.append(kept)
             else:
                 after.append(Credential(id, headers, secret))
-        if not after and provider.adapter in KEYLESS:
+        if not after and provider.keyless:
             after.append(before.get("none") or Credential("none", ()))
         self._provider = provider.name
         self._limits: ProviderLimits = provider.limits

@@ -1,35 +1,92 @@
-"""The headers of an upstream's answer, as a dict with lower-case names; limits included."""
+"""The headers of an upstream's answer, read from the bytes of its head when somebody asks.
+
+Most answers have a dozen headers of which the gateway wants one, so they are not taken one by one
+from the parser: llhttp has checked the head (strict mode: CR LF only, no folded lines, no NUL, no
+space before a colon), and what it let pass is cut here at exactly those places.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Final, TypeVar, overload
 
 HEAD_BYTES_MAX: Final = 64 * 1024
 HEADERS_MAX: Final = 200
 
 _KEEP_ALIVE_S = re.compile(r"timeout=(\d{1,6})", re.ASCII)
-_names: dict[bytes, str] = {}  # as they came -> lower case; upstreams use few, so it is bounded
+_CROWDED_BYTES: Final = 4 * HEADERS_MAX  # fewer cannot hold 200 headers
 _NAMES_MAX: Final = 1024
+_searched: dict[str, bytes] = {}  # a name -> what to look for; our code asks for few names
+
+_Default = TypeVar("_Default")
 
 
-def collect(raw: dict[bytes, bytes], bytes_read: int) -> dict[str, str]:
-    """Names in lower case, values as latin-1. Raises ValueError above the limits.
+class HeaderLines(Mapping[str, str]):
+    """Names in lower case, values as latin-1 without outer blanks.
 
-    ``bytes_read`` is what came since the head began, body included: only if that is much, the
-    exact size is counted.
-
-    ``raw`` has the first value of a name; which one of a doubled header counts is of no
-    consequence: llhttp refuses doubled lengths, and a body that ends elsewhere is no success.
+    Of a doubled name the first counts; which one is of no consequence: llhttp refuses doubled
+    lengths, and a body that ends elsewhere is no success.
     """
-    if len(raw) > HEADERS_MAX:
-        raise ValueError("the answer has more than 200 headers")
-    if bytes_read > HEAD_BYTES_MAX and _size(raw) > HEAD_BYTES_MAX:
-        raise ValueError("the head of the answer is larger than 64 KiB")
-    try:
-        return {_names[name]: value.decode("latin-1") for name, value in raw.items()}
-    except KeyError:
-        return {_learn(name): value.decode("latin-1") for name, value in raw.items()}
+
+    __slots__ = ("_all", "_head", "lower")
+
+    def __init__(self, head: bytes) -> None:
+        """``head``: status line and headers, each with its CR LF, without the empty line."""
+        self._head = head
+        self._all: dict[str, str] | None = None
+        self.lower = head.lower()  # to search in: b"\\r\\nname:" stands only before a value
+
+    def __getitem__(self, name: str) -> str:
+        found = self.get(name)
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    @overload
+    def get(self, key: str, /) -> str | None: ...
+    @overload
+    def get(self, key: str, /, default: str) -> str: ...
+    @overload
+    def get(self, key: str, /, default: _Default) -> str | _Default: ...
+    def get(self, key: str, /, default: object = None) -> object:
+        """One value, without reading the others."""
+        searched = _searched.get(key) or _learn(key)
+        at = self.lower.find(searched)
+        if at < 0:
+            return default
+        at += len(searched)
+        return self._head[at : self._head.index(b"\r\n", at)].strip(b" \t").decode("latin-1")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._read())
+
+    def __len__(self) -> int:
+        return len(self._read())
+
+    def __repr__(self) -> str:
+        return f"HeaderLines({self._read()!r})"
+
+    def _read(self) -> dict[str, str]:
+        if self._all is None:
+            found: dict[str, str] = {}
+            for line in self._head.split(b"\r\n")[1:-1]:
+                name, _, value = line.partition(b":")
+                found.setdefault(
+                    name.lower().decode("latin-1"), value.strip(b" \t").decode("latin-1")
+                )
+            self._all = found
+        return self._all
+
+
+def checked_lines(head: bytes) -> HeaderLines:
+    """Raises ValueError above the limits: 64 KiB, 200 headers."""
+    if len(head) > _CROWDED_BYTES:
+        if len(head) > HEAD_BYTES_MAX:
+            raise ValueError("the head of the answer is larger than 64 KiB")
+        if head.count(b"\r\n") > HEADERS_MAX + 1:
+            raise ValueError("the answer has more than 200 headers")
+    return HeaderLines(head)
 
 
 def promised_idle_s(keep_alive: str, idle_s: float) -> float:
@@ -39,12 +96,8 @@ def promised_idle_s(keep_alive: str, idle_s: float) -> float:
     return idle_s if timeout is None else min(idle_s, max(int(timeout[1]) - 1.0, 0.0))
 
 
-def _size(raw: dict[bytes, bytes]) -> int:
-    return sum(len(name) + len(value) + 4 for name, value in raw.items())
-
-
-def _learn(raw_name: bytes) -> str:
-    name = raw_name.decode("latin-1").lower()
-    if len(_names) < _NAMES_MAX and len(raw_name) < 64:
-        _names[raw_name] = name
-    return name
+def _learn(name: str) -> bytes:
+    searched = b"\r\n%s:" % name.encode("latin-1", "replace")  # "?" is in no name
+    if len(_searched) < _NAMES_MAX:
+        _searched[name] = searched
+    return searched

@@ -32,7 +32,8 @@ class Pool:
         self._connections_max = connections_max
         self._age_s_max = age_s_max
         self._clock = clock
-        self._idle: list[Connection] = []
+        # A dict for its order and because any one can leave: thousands may end at once.
+        self._idle: dict[Connection, None] = {}
         self._opening = 0
         # A waiter gets a connection, or None: a place has become free, and is already counted in
         # ``_opening`` for it.
@@ -52,7 +53,7 @@ class Pool:
         """The most recently used idle connection that is provably open."""
         idle = self._idle
         while idle:
-            connection = idle.pop()
+            connection, _ = idle.popitem()
             if connection.usable(now_s):
                 return connection
             connection.close()
@@ -85,15 +86,14 @@ class Pool:
             if not waiter.done():
                 waiter.set_result(connection)
                 return
-        self._idle.append(connection)
+        self._idle[connection] = None
 
     def forget(self, connection: Connection) -> None:
         """A connection is closing; idempotent. Its place goes to the first waiter."""
         if connection not in self.connections:
             return
         self.connections.remove(connection)
-        if connection in self._idle:
-            self._idle.remove(connection)
+        self._idle.pop(connection, None)
         self._free_place()
 
     def expire(self, now_s: float) -> None:

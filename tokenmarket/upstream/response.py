@@ -37,27 +37,45 @@ class UpstreamResponse:
     While reading is paused because the reader is slow, the idle timer stands still.
     """
 
-    # Defaults live in the class: setting twenty attributes would cost as much as a parser call.
+    __slots__ = (
+        "complete",
+        "connection",
+        "data_s",
+        "error",
+        "head",
+        "head_s",
+        "inbox",
+        "inflater",
+        "last_s",
+        "limit_bytes",
+        "paused",
+        "queued_bytes",
+        "reused",
+        "sent_s",
+        "started_s",
+        "timeouts",
+        "waiter",
+        "waiting",
+        "wants",
+    )
+
     head: Head
-    head_s: float = 0.0
-    data_s: float = 0.0
-    complete: bool = False  # the body ended properly (it may still wait to be taken)
-    connection: Line | None = None
-    queued_bytes: int = 0
-    limit_bytes: int = 0
-    paused: bool = False
-    error: UpstreamError | None = None
-    inflater: Inflater | None = None
-    waiting: Waiting | None = None
-    waiter: asyncio.Future[None] | None = None
-    wants: int = WAIT_HEAD
 
     def __init__(self, started_s: float, sent_s: float, timeouts: Timeouts, reused: bool) -> None:
         self.started_s = started_s
         self.sent_s = self.last_s = sent_s
         self.timeouts = timeouts
         self.reused = reused
+        self.head_s = self.data_s = 0.0
+        self.complete = self.paused = False  # complete: the body ended properly (maybe not taken)
         self.inbox: list[bytes] = []
+        self.queued_bytes = self.limit_bytes = 0
+        self.wants = WAIT_HEAD
+        self.connection: Line | None = None
+        self.waiter: asyncio.Future[None] | None = None
+        self.error: UpstreamError | None = None
+        self.inflater: Inflater | None = None
+        self.waiting: Waiting | None = None
 
     @property
     def connect_us(self) -> int:
@@ -100,8 +118,8 @@ class UpstreamResponse:
         Raises UpstreamError("upstream_error") above ``bytes_max`` (the connection is closed), and
         what ``chunk`` raises.
         """
-        self.limit_bytes = bytes_max
         if not self.complete and self.error is None:
+            self.limit_bytes = bytes_max
             if self.paused:
                 self._resume()
             if self.queued_bytes <= bytes_max:
@@ -109,7 +127,7 @@ class UpstreamResponse:
         if self.error is not None:
             raise self.error
         if self.queued_bytes > bytes_max:
-            self._over()
+            self._over(bytes_max)
         chunks, self.inbox = self.inbox, []
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
@@ -118,8 +136,8 @@ class UpstreamResponse:
         if self.connection is not None:
             self.connection.fail("stream_broken", "given up by the gateway")
 
-    def _over(self) -> None:
-        message = f"the answer is larger than {self.limit_bytes} bytes"
+    def _over(self, bytes_max: int) -> None:
+        message = f"the answer is larger than {bytes_max} bytes"
         if self.connection is not None:
             self.connection.fail("upstream_error", message)
         self.inbox = []
@@ -149,9 +167,9 @@ class UpstreamResponse:
         if waiter is None or waiter.done():
             return
         if (
-            self.complete
+            (self.inbox and self.wants == WAIT_CHUNK)
+            or self.complete
             or self.error is not None
-            or (self.wants == WAIT_CHUNK and self.inbox)
             or (self.wants == WAIT_HEAD and self.head_s)
             or (self.wants == WAIT_BODY and self.queued_bytes > self.limit_bytes)
         ):

@@ -55,12 +55,14 @@ class Api:
         """Errors refer to this address from now on."""
         self._docs_url = self._gateway.docs_url = docs_url
 
-    async def handle(self, inbound: Inbound, client: Client) -> None:
+    def handle(self, inbound: Inbound, client: Client) -> Awaitable[None]:
         """Answer one request."""
         operation = OPERATIONS.get(inbound.path)
         if operation is not None and inbound.method == "POST":
-            await self._gateway.run(operation, inbound, client)
-            return
+            return self._gateway.run(operation, inbound, client)
+        return self._read(inbound, client, operation)
+
+    async def _read(self, inbound: Inbound, client: Client, operation: str | None) -> None:
         try:
             status, head, body = await self._page(inbound, operation)
         except ApiError as error:
@@ -114,7 +116,8 @@ class Api:
             b"x-request-id: %b\r\nopenai-processing-ms: %d\r\ncontent-type: application/json\r\n"
             b"cache-control: no-store\r\n" % (inbound.request_id.encode("ascii"), ms)
         )
-        return 200, head, body
+        limits = self._gateway.admission.limits_of(caller)
+        return 200, head + limits.headers(self._clock.monotonic_us()), body
 
 
 def _only_get(method: str) -> None:

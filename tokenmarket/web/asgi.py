@@ -62,7 +62,7 @@ class AsgiApp:
         inbound = Inbound(
             request_id,
             scope["method"],
-            scope["path"],
+            _raw_path(scope),
             scope.get("query_string", b""),
             _headers(scope["headers"]),
             body,
@@ -140,6 +140,12 @@ class AsgiClient:
             for name, _, value in (line.partition(b": ") for line in head.split(b"\r\n") if line)
         ]
         self._pending.append({"type": "http.response.start", "status": status, "headers": headers})
+
+
+def _raw_path(scope: Scope) -> str:
+    """As it was sent: ``path`` is decoded already, and %2F must not become a slash."""
+    raw: bytes | None = scope.get("raw_path")
+    return scope["path"] if raw is None else raw.decode("latin-1")
 
 
 def _headers(pairs: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:

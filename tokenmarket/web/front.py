@@ -123,10 +123,9 @@ class Connection(asyncio.Protocol):
         "_body_max",
         "_deadline_s",
         "_front",
-        "_header_bytes",
-        "_header_lines",
         "_headers",
         "_keep_alive",
+        "_lines",
         "_loop",
         "_method",
         "_paused_since_s",
@@ -165,8 +164,7 @@ class Connection(asyncio.Protocol):
     def _reset(self) -> None:
         self._url = b""
         self._headers: dict[bytes, bytes] = {}
-        self._header_bytes = 0
-        self._header_lines = 0
+        self._lines: list[tuple[bytes, bytes]] = []
         self._body_began_s = 0.0
         self._body: list[bytes] = []
         self._body_bytes = 0
@@ -263,40 +261,26 @@ class Connection(asyncio.Protocol):
 
     def on_url(self, url: bytes) -> None:
         self._url += url
-        self._header_bytes += len(url)
-        if self._header_bytes > self._front.limits.header_bytes_max:
+        if len(self._url) > self._front.limits.header_bytes_max:
             raise _head_too_large()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._reading_head:
-            return  # a trailer: nobody here reads one, least of all as a key
-        name = name.lower()
-        headers = self._headers
-        self._header_bytes += len(name) + len(value)
-        self._header_lines += 1
-        if name in headers:
-            if name in _SINGLE:
-                raise ApiError(
-                    "REQUEST_001", f"The header {name.decode('latin-1')} is given twice."
-                )
-            value = headers[name] + b", " + value
-        headers[name] = value
-        limits = self._front.limits
-        if (
-            self._header_bytes > limits.header_bytes_max
-            or self._header_lines > limits.headers_max
-        ):
-            raise _head_too_large()
+        self._lines.append((name, value))  # trailers too; they come too late to be looked at
 
     def on_headers_complete(self) -> None:
         self._reading_head = False
         self._keep_alive = self.parser.should_keep_alive()
         self._method = self.parser.get_method().decode("ascii")
-        headers = self._headers
         limits = self._front.limits
+        headers = self._headers = _headers_of(self._lines, len(self._url), limits)
         if not self._url.startswith(b"/"):
             raise ApiError("REQUEST_001", "Expected a path as the request target.")
-        if b"host" not in headers and self.parser.get_http_version() == "1.1":
+        version = self.parser.get_http_version()
+        if version not in ("1.1", "1.0"):
+            raise ApiError("REQUEST_001", "Expected HTTP/1.1.", reason="malformed_http")
+        if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+            raise ApiError("REQUEST_001", "The only transfer coding here is chunked.")
+        if b"host" not in headers and version == "1.1":
             raise ApiError("REQUEST_001", "The Host header is missing.")
         multipart = headers.get(b"content-type", b"")[:10].lower() == b"multipart/"
         self._body_max = limits.multipart_bytes_max if multipart else limits.body_bytes_max
@@ -354,12 +338,14 @@ class Connection(asyncio.Protocol):
         task = self._loop.create_task(self._run(inbound, reply))
         self._task = task
         self._front.tasks.add(task)
-        task.add_done_callback(self._front.tasks.discard)
 
     async def _run(self, inbound: Inbound, reply: Reply) -> None:
+        task = self._task
         try:
             await self._front.handler(inbound, reply)
         finally:
+            if task is not None:
+                self._front.tasks.discard(task)
             if not reply.done:
                 self.abort()
             self._next(reply)
@@ -425,6 +411,27 @@ def _has_left(transport: asyncio.Transport) -> bool:
     poll = select.poll()
     poll.register(transport.get_extra_info("socket").fileno(), select.POLLRDHUP)
     return bool(poll.poll(0))
+
+
+def _headers_of(
+    lines: list[tuple[bytes, bytes]], url_bytes: int, limits: FrontLimits
+) -> dict[bytes, bytes]:
+    """Lower-case names; repeated ones joined by ", ", but for those that may come only once."""
+    headers = {name.lower(): value for name, value in lines}
+    if len(headers) != len(lines):
+        headers.clear()
+        for name, value in lines:
+            name = name.lower()
+            if name in headers:
+                if name in _SINGLE:
+                    text = name.decode("latin-1")
+                    raise ApiError("REQUEST_001", f"The header {text} is given twice.")
+                value = headers[name] + b", " + value
+            headers[name] = value
+    size = url_bytes + sum(map(len, headers)) + sum(map(len, headers.values()))
+    if size > limits.header_bytes_max or len(lines) > limits.headers_max:
+        raise _head_too_large()
+    return headers
 
 
 def _head_too_large() -> ApiError:

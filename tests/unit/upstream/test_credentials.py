@@ -20,12 +20,13 @@ def make_pool(
     *keys: str,
     adapter: str = "openai",
     limits: ProviderLimits | None = None,
+    variable: str | None = "P_API_KEY",
 ) -> CredentialPool:
     provider = Provider(
         "p",
         adapter,
         "https://p.example/v1",
-        api_key_env="P_API_KEY",
+        api_key_env=variable,
         limits=limits or ProviderLimits(),
     )
     return CredentialPool(provider, secrets(keys), clock)
@@ -126,7 +127,8 @@ def test_no_key(clock: Clock) -> None:
 
 
 def test_a_server_without_keys(clock: Clock) -> None:
-    pool = make_pool(clock, adapter="vllm")
+    assert make_pool(clock, adapter="vllm").acquire("m") is None  # a variable is named: set it
+    pool = make_pool(clock, adapter="vllm", variable=None)
     credential = pool.acquire("m")
     assert credential is not None
     assert credential.headers == ()

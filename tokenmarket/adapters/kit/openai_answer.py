@@ -1,7 +1,7 @@
 """A whole JSON answer of an OpenAI-compatible upstream -> Reply.
 
-Members nobody has to look into stay the bytes they came in; choices are decoded only when their
-member names or finish reasons are not OpenAI's own.
+Answers that are OpenAI's own are known by ``openai_plain.py``; the rest is read here, member by
+member. Members nobody has to look into stay the bytes they came in.
 """
 
 from __future__ import annotations
@@ -10,6 +10,13 @@ import msgspec
 
 from tokenmarket.adapters.kit.openai_choice import ChoiceCleaner
 from tokenmarket.adapters.kit.openai_errors import inside_200
+from tokenmarket.adapters.kit.openai_plain import (
+    CREATED_S_MAX,
+    ID_CHARS_MAX,
+    TIERS,
+    plain_chat,
+    plain_texts,
+)
 from tokenmarket.adapters.kit.openai_usage import parse_usage
 from tokenmarket.adapters.kit.quirks import Quirks
 from tokenmarket.adapters.kit.shape import count, mapping, sequence
@@ -21,7 +28,6 @@ from tokenmarket.core.requests import Request
 Fields = dict[str, msgspec.Raw]
 
 _decode_fields = msgspec.json.Decoder(Fields).decode
-_decode_choices = msgspec.json.Decoder(list[Fields]).decode
 _decode_any = msgspec.json.Decoder().decode
 _decode_text = msgspec.json.Decoder(str).decode
 
@@ -51,32 +57,7 @@ VENDOR_FIELDS = frozenset(
     }
 )
 
-_CHOICE = frozenset({"index", "message", "finish_reason", "logprobs"})
-_CHOICE_TEXT = frozenset({"index", "text", "finish_reason", "logprobs"})
-_MESSAGE = frozenset(
-    {
-        "role",
-        "content",
-        "refusal",
-        "annotations",
-        "audio",
-        "function_call",
-        "reasoning_content",
-        "reasoning_details",
-    }
-)
-_TIERS = frozenset(
-    {b"null"}
-    | {
-        b'"%s"' % tier
-        for tier in (b"auto", b"default", b"flex", b"scale", b"priority", b"fast", b"ultrafast")
-    }
-)
-_FINISH = {
-    b'"stop"': "stop",
-    b'"length"': "length",
-    b'"content_filter"': "content_filter",
-}
+_TIERS = frozenset({b"null"} | {b'"%s"' % tier.encode("ascii") for tier in TIERS})
 
 
 def answer_id(prefix: str, request: Request) -> str:
@@ -88,7 +69,7 @@ def document_of(body: bytes, quirks: Quirks) -> Fields:
     """The top-level members of a 2xx body. Raises UpstreamError for garbage and errors inside."""
     try:
         fields = _decode_fields(body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise _not_an_answer(body) from None
     error = fields.get("error")
     if error is not None and bytes(error) not in (b"null", b'""', b"{}", b"false"):
@@ -109,7 +90,7 @@ def _not_an_answer(body: bytes) -> UpstreamError:
 def read_text(
     request: Request, route: Route, head: Head, body: bytes, quirks: Quirks, *, chat: bool
 ) -> Reply:
-    """Chat and legacy completions."""
+    """Chat and legacy completions of any shape."""
     fields = document_of(body, quirks)
     choices = fields.get("choices")
     if choices is None or not bytes(choices).startswith(b"["):
@@ -119,11 +100,11 @@ def read_text(
             "upstream_error", "the upstream's answer has no choices", status=head.status
         )
     try:
-        finish_reason = _plain(choices, chat=chat)
         cleaned: object = choices
+        finish_reason = _plain(choices, quirks, chat=chat)
         if finish_reason is None:
             cleaned, finish_reason = _clean(choices, request, quirks, chat=chat)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise UpstreamError(
             "upstream_error", "the upstream's choices are malformed", status=head.status
         ) from None
@@ -162,7 +143,7 @@ def foreign_tier(fields: Fields) -> bool:
 def created(value: msgspec.Raw | None) -> int:
     """Unix seconds, 0 when the upstream gave none (or milliseconds, or text)."""
     seconds = count(_decode_any(value)) if value is not None else 0
-    return seconds if 0 < seconds < 10**11 else 0
+    return seconds if 0 < seconds < CREATED_S_MAX else 0
 
 
 def string(value: msgspec.Raw | None) -> str | None:
@@ -170,33 +151,17 @@ def string(value: msgspec.Raw | None) -> str | None:
     if value is None or not bytes(value).startswith(b'"'):
         return None
     try:
-        return _decode_text(value)[:200] or None
-    except msgspec.DecodeError:
+        return _decode_text(value)[:ID_CHARS_MAX] or None
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 
-def _plain(choices: msgspec.Raw, *, chat: bool) -> str | None:
+def _plain(choices: msgspec.Raw, quirks: Quirks, *, chat: bool) -> str | None:
     """The finish reason if every choice is already OpenAI's own shape; None: look closer."""
-    finish_reason: str | None = None
-    decoded = _decode_choices(choices)
-    for position, choice in enumerate(decoded):
-        if not choice.keys() <= (_CHOICE if chat else _CHOICE_TEXT):
-            return None
-        word = _FINISH.get(bytes(choice.get("finish_reason", b"")))
-        if word is None or bytes(choice.get("index", b"")) != b"%d" % position:
-            return None
-        if chat:
-            message = choice.get("message")
-            if message is None or not bytes(message).startswith(b"{"):
-                return None
-            members = _decode_fields(message)
-            content = bytes(members.get("content", b"null"))
-            if not members.keys() <= _MESSAGE or "role" not in members or content[:1] in b"[{":
-                return None
-            if content.lstrip(b'" \\nrt').startswith(b"<"):
-                return None  # may be <think>
-        finish_reason = finish_reason or word
-    return finish_reason
+    try:
+        return plain_chat(choices, quirks) if chat else plain_texts(choices)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def _clean(

@@ -1,20 +1,28 @@
 """Chat and legacy completions of every OpenAI-compatible upstream: ``OpenAIChat(Quirks(...))``.
 
 OpenAI's wire format is our inner format, so for OpenAI itself this changes what must change (model
-name, ids, limits, usage) and passes the rest. Instances hold data only.
+name, ids, limits, usage) and passes the rest. Instances hold data only, and what they worked out
+per route (``route_plan.py``). Requests and answers without peculiarities take short ways, which
+give what the general ones (``openai_request.py``, ``openai_answer.py``) give.
 """
 
 from __future__ import annotations
 
+import msgspec
+
 from tokenmarket.adapters.kit.openai_answer import answer_id, read_text
 from tokenmarket.adapters.kit.openai_errors import explain
-from tokenmarket.adapters.kit.openai_request import build_text
+from tokenmarket.adapters.kit.openai_plain import read_plain
+from tokenmarket.adapters.kit.openai_request import HEADERS, STREAM_HEADERS, build_text
 from tokenmarket.adapters.kit.openai_stream import StreamDecoder
 from tokenmarket.adapters.kit.quirks import Quirks
+from tokenmarket.adapters.kit.route_plan import RoutePlans
 from tokenmarket.adapters.protocol import Decoder, Head, Reply, UpstreamRequest
 from tokenmarket.core.catalog import Route
 from tokenmarket.core.errors import UpstreamError
 from tokenmarket.core.requests import Request
+
+_encode = msgspec.json.Encoder().encode
 
 
 class OpenAIChat:
@@ -25,12 +33,20 @@ class OpenAIChat:
 
     def __init__(self, quirks: Quirks) -> None:
         self.quirks = quirks
+        self._plans = RoutePlans(quirks, chat=self.chat)
 
     def build(self, request: Request, route: Route, *, now_s: int) -> UpstreamRequest:
-        return build_text(request, route, self.quirks)
+        fields = self._plans.of(route).fields(request)
+        if fields is None:
+            return build_text(request, route, self.quirks)
+        headers = STREAM_HEADERS if request.stream else HEADERS
+        return UpstreamRequest(self.quirks.path, headers, _encode(fields))
 
     def read(self, request: Request, route: Route, head: Head, body: bytes) -> Reply:
-        return read_text(request, route, head, body, self.quirks, chat=self.chat)
+        reply = read_plain(request, self._plans.of(route), body, self.quirks, chat=self.chat)
+        if reply is None:
+            return read_text(request, route, head, body, self.quirks, chat=self.chat)
+        return reply
 
     def decoder(self, request: Request, route: Route, head: Head) -> Decoder:
         return StreamDecoder(

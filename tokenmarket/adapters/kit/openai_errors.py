@@ -11,6 +11,7 @@ Order of knowledge: the vendor's code table, OpenAI's codes, tell-tale words, th
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import msgspec
 
@@ -297,7 +298,7 @@ def _by_words(words: str, status: int) -> FailureKind | None:
     return None
 
 
-def _retry_after_s(headers: dict[str, str]) -> float | None:
+def _retry_after_s(headers: Mapping[str, str]) -> float | None:
     """``retry-after-ms`` before ``retry-after``, as the official SDKs do.
 
     The HTTP-date form needs a clock, which adapters do not have: None.

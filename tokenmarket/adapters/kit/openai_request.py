@@ -3,6 +3,7 @@
 The order matters and is the one of ``reference/providers/openai_compatible.md`` section 4: refuse,
 drop, rename, clamp, roles and contents, tools, reasoning, output limit, stream options. Members
 stay undecoded bytes unless a quirk has to look inside; for OpenAI itself nothing is looked into.
+This is the general way; most requests take the short one of ``route_plan.py``.
 
 What is removed is named in ``dropped``; what would change the meaning of the answer (tools,
 response_format, n > 1) is refused with REQUEST_002, and with ``provider.require_parameters``
@@ -23,7 +24,8 @@ from tokenmarket.adapters.kit.quirks import (
     SAMPLING,
     Quirks,
 )
-from tokenmarket.adapters.kit.shape import mapping, sequence, text
+from tokenmarket.adapters.kit.route_plan import limit_field, stream_options
+from tokenmarket.adapters.kit.shape import mapping, sequence
 from tokenmarket.adapters.protocol import UpstreamRequest
 from tokenmarket.core.catalog import Route
 from tokenmarket.core.errors import ApiError
@@ -233,9 +235,7 @@ def _limit(
     fields.pop("max_tokens", None)
     fields.pop("max_completion_tokens", None)
     if request.output_limit is not None:
-        name = quirks.max_tokens_field
-        if request.operation == "chat":
-            name = text(capabilities.get("max_tokens_field")) or name
+        name = limit_field(quirks, capabilities, chat=request.operation == "chat")
         fields[name] = msgspec.Raw(b"%d" % request.output_limit)
 
 
@@ -245,12 +245,8 @@ def _stream(fields: Fields, request: Request, quirks: Quirks) -> None:
             fields.pop("stream_options", None)  # null is as good as absent, but some refuse it
         return
     fields["stream"] = _TRUE
-    if quirks.stream_usage == "always":
+    options = stream_options(quirks)
+    if options is None:
         fields.pop("stream_options", None)
-    elif quirks.obfuscation:
-        # The padding would only be removed again here; it guards a plaintext length we do not leak.
-        fields["stream_options"] = msgspec.Raw(
-            b'{"include_usage":true,"include_obfuscation":false}'
-        )
     else:
-        fields["stream_options"] = msgspec.Raw(b'{"include_usage":true}')
+        fields["stream_options"] = options

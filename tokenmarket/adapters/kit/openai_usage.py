@@ -8,6 +8,8 @@ the numbers (total = prompt + completion + reasoning, or + audio) or named by a 
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from tokenmarket.adapters.kit.shape import COUNT_MAX, count, mapping, text
@@ -28,69 +30,79 @@ _CACHED_ALIASES = (
 )
 
 
-class _DetailsIn(msgspec.Struct, forbid_unknown_fields=True):
+# Where anything but 0 needs the general reading; the decoder itself refuses it.
+_None = Literal[0]
+
+
+class _DetailsIn(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     cached_tokens: int = 0
-    audio_tokens: int = 0
-    cache_write_tokens: int = 0
-    image_tokens: int = 0
     text_tokens: int = 0
-    video_tokens: int = 0
+    audio_tokens: _None = 0
+    cache_write_tokens: _None = 0
+    image_tokens: _None = 0
+    video_tokens: _None = 0
 
 
-class _DetailsOut(msgspec.Struct, forbid_unknown_fields=True):
+class _DetailsOut(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     reasoning_tokens: int = 0
-    audio_tokens: int = 0
-    image_tokens: int = 0
     text_tokens: int = 0
-    accepted_prediction_tokens: int = 0
-    rejected_prediction_tokens: int = 0
+    audio_tokens: _None = 0
+    image_tokens: _None = 0
+    accepted_prediction_tokens: _None = 0
+    rejected_prediction_tokens: _None = 0
 
 
-class _OpenAIUsage(msgspec.Struct, forbid_unknown_fields=True):
-    """OpenAI's own members and nothing else; what does not fit is read the slow way."""
+class _OpenAIUsage(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """OpenAI's own members and the harmless ones of vendors who report as OpenAI does; what does
+    not fit is read the slow way."""
 
     prompt_tokens: int
     total_tokens: int
     completion_tokens: int = 0
     prompt_tokens_details: _DetailsIn | None = None
     completion_tokens_details: _DetailsOut | None = None
+    prompt_cache_hit_tokens: int = 0  # DeepSeek: cached_tokens again
+    prompt_cache_miss_tokens: int = 0
+    queue_time: float = 0  # Groq: seconds
+    prompt_time: float = 0
+    completion_time: float = 0
+    total_time: float = 0
+    cost_in_usd_ticks: int = 0  # xAI
+    num_sources_used: _None = 0
 
 
 _decode_openai = msgspec.json.Decoder(_OpenAIUsage).decode
-_NO_IN = _DetailsIn()
-_NO_OUT = _DetailsOut()
 
 
-def _text_usage(raw: bytes | msgspec.Raw, service_tier: str | None) -> Usage | None:
-    """The usual report, text only and adding up, in a quarter of the time; None: look closer."""
+def text_usage(raw: bytes | msgspec.Raw, service_tier: str | None) -> Usage | None:
+    """The usual report, text only and adding up, in a fifth of the time; None: look closer.
+
+    Only for upstreams whose reasoning tokens are part of ``completion_tokens``.
+    """
     try:
         found = _decode_openai(raw)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     prompt, completion = found.prompt_tokens, found.completion_tokens
-    ins = found.prompt_tokens_details or _NO_IN
-    outs = found.completion_tokens_details or _NO_OUT
-    cached, reasoning = ins.cached_tokens, outs.reasoning_tokens
+    ins, outs = found.prompt_tokens_details, found.completion_tokens_details
+    cached = (0 if ins is None else ins.cached_tokens) or found.prompt_cache_hit_tokens
+    reasoning = 0 if outs is None else outs.reasoning_tokens
     if (
         not 0 < prompt + completion == found.total_tokens < COUNT_MAX
         or not 0 <= cached <= prompt
         or not 0 <= reasoning <= completion
-        or ins.audio_tokens
-        or ins.cache_write_tokens
-        or ins.image_tokens
-        or ins.video_tokens
-        or outs.audio_tokens
-        or outs.image_tokens
     ):
         return None
+    if not service_tier:
+        return Usage(prompt - cached, cached, 0, 0, completion - reasoning, reasoning)
     return Usage(
-        input_tokens=prompt - cached,
-        cached_input_tokens=cached,
-        output_tokens=completion - reasoning,
-        reasoning_tokens=reasoning,
-        rejected_prediction_tokens=outs.rejected_prediction_tokens,
-        accepted_prediction_tokens=outs.accepted_prediction_tokens,
-        attributes={"service_tier": service_tier[:32].lower()} if service_tier else None,
+        prompt - cached,
+        cached,
+        0,
+        0,
+        completion - reasoning,
+        reasoning,
+        attributes={"service_tier": service_tier[:32].lower()},
     )
 
 
@@ -106,12 +118,12 @@ def parse_usage(
     ``prices`` decides one thing: image tokens are a unit of their own only where the route prices
     them apart; elsewhere they stay what they are to the provider, ordinary tokens.
     """
-    plain = None if reasoning_outside else _text_usage(raw, service_tier)
+    plain = None if reasoning_outside else text_usage(raw, service_tier)
     if plain is not None:
         return plain
     try:
         usage = _decode(raw)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     prompt, completion = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
     total = count(usage.get("total_tokens"))
