@@ -24,12 +24,16 @@ from tokenmarket.core.errors import ApiError
 from tokenmarket.core.money import usd_from_nano
 from tokenmarket.core.pricing import ceiling
 from tokenmarket.core.requests import Request
-from tokenmarket.core.routing import Plan, route_bound
+from tokenmarket.core.routing import (
+    OUTPUT_TOKENS_DEFAULT_MAX,
+    Plan,
+    output_tokens_max,
+    route_bound,
+)
 from tokenmarket.core.usage import Bound
 from tokenmarket.exchange import Exchange
 from tokenmarket.limits import CallerLimits, Limits
 
-OUTPUT_TOKENS_DEFAULT_MAX = 8_192  # for a model whose own maximum is unknown; then sent upstream
 OUTPUT_TOKENS_FLOOR = 256  # less than this is no useful answer: refuse instead of clamping
 OUTPUT_TOKENS_ESTIMATE = 1_024  # what tokens/min expects of an answer before it is known
 BYTES_PER_TOKEN_ESTIMATE = 4
@@ -105,15 +109,6 @@ class Admission:
 
     # --- the amount -------------------------------------------------------------------------------
 
-    def _output_tokens(self, route: Route, request: Request) -> int:
-        """Per choice: what was set, else what the model can do at most."""
-        return (
-            request.output_limit
-            or request.max_output_tokens
-            or route.model.max_output_tokens
-            or OUTPUT_TOKENS_DEFAULT_MAX
-        )
-
     def _amount(
         self, request: Request, routes: tuple[Route, ...], funds: Funds
     ) -> tuple[int, Bound]:
@@ -137,10 +132,10 @@ class Admission:
     def _dearest(self, request: Request, routes: tuple[Route, ...]) -> tuple[int, Bound]:
         """The ceiling of the dearest route, and the bound at the first one."""
         first = routes[0]
-        bound = route_bound(first, request, self._output_tokens(first, request))
+        bound = route_bound(first, request, output_tokens_max(first, request))
         needed = ceiling(first.prices, bound, request.attributes)
         for route in routes[1:]:
-            other = route_bound(route, request, self._output_tokens(route, request))
+            other = route_bound(route, request, output_tokens_max(route, request))
             needed = max(needed, ceiling(route.prices, other, request.attributes))
         return needed, bound
 

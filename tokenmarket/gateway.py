@@ -31,7 +31,7 @@ from tokenmarket.core.catalog import Route
 from tokenmarket.core.errors import CREDENTIAL, ApiError, UpstreamError
 from tokenmarket.core.parse import parse
 from tokenmarket.core.requests import Request
-from tokenmarket.core.routing import Plan, RouteState, plan
+from tokenmarket.core.routing import Plan, RouteState, output_tokens_max, plan, route_bound
 from tokenmarket.core.trace import continued, trace_id
 from tokenmarket.core.wire import Client, ClientGone, Inbound, bearer_token, check_content_type
 from tokenmarket.exchange import Exchange
@@ -187,7 +187,7 @@ class Gateway:
                     await self._attempt(index, route, request, exchange, client, claim)
                     return
                 except UpstreamError as error:
-                    before, failure = failure, error
+                    failure = error
                 except ApiError as error:
                     if error.code != "REQUEST_002":
                         raise
@@ -196,24 +196,16 @@ class Gateway:
                     break
                 if client.begun or not failure.failover:
                     raise caller_error(failure, exchange, stream=client.begun)
-                if not self._worth_repeating(route, failure, before):
+                # A key of ours was refused and rests now: is there another one for this route?
+                if (
+                    failure.kind not in CREDENTIAL
+                    or failure.status is None
+                    or not self.upstreams.state(route).available
+                ):
                     break
         if failure is None:
             raise refusal
         raise caller_error(failure, exchange, stream=False)
-
-    def _worth_repeating(
-        self, route: Route, error: UpstreamError, before: UpstreamError | None
-    ) -> bool:
-        """Whether the same route may work now: with the next key of the pool, or once more after
-        the upstream closed a kept-alive connection (a doubled request does no harm here)."""
-        if error.stage == "reuse":
-            return before is None or before.stage != "reuse"
-        return (
-            error.kind in CREDENTIAL
-            and error.status is not None
-            and (self.upstreams.state(route).available)
-        )
 
     async def _attempt(
         self,
@@ -240,6 +232,8 @@ class Gateway:
                 f"{route.provider.name} does not take {', '.join(upstream_request.dropped)}.",
                 param=upstream_request.dropped[0],
             )
+        if index:  # admission bounded the first route
+            exchange.bound = route_bound(route, request, output_tokens_max(route, request))
         attempt = exchange.begin_attempt(index, route, self.clock.monotonic_us())
         credential: Credential | None = None
         response: Answer | None = None

@@ -463,15 +463,14 @@ async def test_connections_are_pooled_and_a_closed_one_is_not_used(site: Site) -
     await org.settled(*[GOOD] * 5)
 
 
-async def test_a_lost_race_with_the_upstreams_idle_timeout_is_not_the_callers_problem(
-    site: Site,
-) -> None:
-    """The upstream closes a kept-alive connection while our request is on its way."""
+async def test_a_request_that_may_have_been_processed_is_not_sent_again(site: Site) -> None:
+    """The upstream closes a kept-alive connection after our request was written on it."""
     lane, org = site.lane(), await site.org()
     assert (await org.chat(lane.chat())).status == 200
     lane.upstream.will(lane.a, raw(b"", then="close"))
     answer = await org.chat(lane.chat())
-    assert answer.status == 200, answer.body
-    receipt = await org.receipt(answer.id)
-    assert [a["error"] is None for a in receipt["attempts"]] == [False, True]
-    await org.settled(GOOD, GOOD)
+    error = answer.error(502, "PROVIDER_001")
+    assert error["retryable"] is True
+    assert len(lane.upstream.of(lane.a)) == 2
+    assert len((await org.receipt(answer.id))["attempts"]) == 1
+    await org.settled(GOOD)

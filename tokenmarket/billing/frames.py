@@ -25,6 +25,8 @@ SEGMENT_SHIFT = 40
 _HEADER = struct.Struct("<8sI32sI16x")  # magic, segment, worker id, crc of the first 44 bytes
 _FRAME = struct.Struct("<II")
 _pack = _FRAME.pack
+# (buffer, offset, length, crc): what stands before a payload, written after it
+put_frame_header = _FRAME.pack_into
 
 
 class JournalCorrupt(Exception):

@@ -1,13 +1,19 @@
 """The worker's append-only file: every request leaves its trail here before anything else happens.
 
-``append`` is one ``write(2)``: it survives the death of the process. ``fdatasync`` runs in one
-thread, 20 ms after the first unsynced byte or at once when somebody waits: it survives the death of
-the machine. What a reader must know (``design/billing.md`` section 5):
+``append`` copies into a shared mapping of the file: like ``write(2)`` it survives the death of the
+process, but costs no system call and never hands the interpreter lock to another thread.
+``fdatasync`` runs in one thread, 20 ms after the first unsynced byte or at once when somebody
+waits: it survives the death of the machine. What a reader must know (``design/billing.md``
+section 5):
 
 * One directory per worker, ``<root>/<worker id>/``: ``lock`` (flock held for the life of the
   process; its release by the kernel is the only proof of death) and segments ``000001.tmj``.
 * Segments are preallocated, so a full disk shows when a segment is made, not in the middle of a
-  request. Then admission stops (``trouble``), and running requests still settle.
+  request. Then admission stops (``trouble``), and running requests still settle: what stands after
+  the preallocated part is written with ``pwrite``. So is everything where mapping does not work.
+* A frame's payload is copied before its header: a death between the two leaves no frame.
+* Preallocated blocks are why touching the mapping cannot fail. On a file system that copies on
+  write (ZFS, Btrfs) a full disk may end the process with SIGBUS instead; nothing is charged wrong.
 * After a failed fdatasync nothing is known about the pages: the journal is failed for good, and
   the process should be restarted on a healthy disk.
 """
@@ -18,12 +24,23 @@ import asyncio
 import fcntl
 import hashlib
 import os
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from mmap import ALLOCATIONGRANULARITY, mmap
 from pathlib import Path
+from queue import SimpleQueue
+from zlib import crc32
 
-from tokenmarket.billing.frames import HASH_AT, HEADER_BYTES, frame, header, position
+from tokenmarket.billing.frames import (
+    HASH_AT,
+    HEADER_BYTES,
+    frame,
+    header,
+    offset_of,
+    position,
+    put_frame_header,
+)
 from tokenmarket.billing.records import StoredAnswer, UsageEvent
 
 __all__ = ["AlreadyRunning", "Journal", "JournalFailed", "StoredAnswer", "UsageEvent", "take_lock"]
@@ -31,6 +48,7 @@ __all__ = ["AlreadyRunning", "Journal", "JournalFailed", "StoredAnswer", "UsageE
 SEGMENT_BYTES = 64 << 20
 SEGMENT_AGE_US = 60_000_000
 FLUSH_AFTER_S = 0.02
+WINDOW_BYTES = 1 << 20  # mapped at a time: what the journal may add to the resident memory
 
 
 class JournalFailed(Exception):
@@ -65,6 +83,42 @@ def _sync_directory(directory: Path) -> None:
         os.close(fd)
 
 
+class _Thread:
+    """One thread for what blocks on the disk; cheaper per job than an executor with futures."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._jobs: SimpleQueue[tuple[Callable[[], None], Callable[[str | None], None]] | None] = (
+            SimpleQueue()
+        )
+        # daemon: a process that forgets to close must still be able to exit
+        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+        self._thread.start()
+
+    def do(self, job: Callable[[], None], then: Callable[[str | None], None]) -> None:
+        """Run ``job`` in the thread, after those before it; then ``then(why it failed or None)``
+        on the loop."""
+        self._jobs.put((job, then))
+
+    def end(self) -> None:
+        """Wait until the running job has come to its end, and forget the answers."""
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (item := self._jobs.get()) is not None:
+            job, then = item
+            why = None
+            try:
+                job()
+            except Exception as error:  # whatever it is, the journal must not believe it worked
+                why = str(error) or type(error).__name__
+            try:
+                self._loop.call_soon_threadsafe(then, why)
+            except RuntimeError:
+                return  # the loop is closed: nobody wants to know
+
+
 class Journal:
     """One worker's journal, open for writing.
 
@@ -82,64 +136,126 @@ class Journal:
         segment_bytes: int = SEGMENT_BYTES,
         background: bool = True,
         sync: Callable[[int], None] = os.fdatasync,
+        window_bytes: int = WINDOW_BYTES,
     ) -> None:
         """Makes the directory and the first segment. Raises AlreadyRunning, OSError.
 
         ``background=False`` leaves flushing to ``flush`` (tests that own the time).
+        ``window_bytes=0``: write with ``pwrite`` instead of through a mapping.
         """
         self.directory = root.joinpath(worker_id)
         self.worker_id = worker_id
         self.trouble: str | None = None
         self.failed = False
-        self.appended_b = 0
         self._checkpoint = checkpoint
         self._on_synced = on_synced
         self._segment_bytes = segment_bytes
         self._background = background
         self._sync = sync
         self._loop = asyncio.get_running_loop()
-        self._thread = ThreadPoolExecutor(1, "journal")
+        self._window_bytes = window_bytes
         self._timer: asyncio.TimerHandle | None = None
-        self._flushing: asyncio.Future[None] | None = None
+        self._flushing = False
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._finished: list[tuple[int, int]] = []  # (fd, used bytes): full, not yet sealed
-        self._spare: asyncio.Future[int] | None = None  # descriptor of the next segment
+        self._spare_fd: int | None = None  # descriptor of the next segment
+        self._spare_asked = False
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=False)
         self._lock_fd = take_lock(self.directory.joinpath("lock"))
-        self._segment = 1
-        self._fd = self._make_segment(1)
-        self._base = position(1, 0)
-        self._offset = HEADER_BYTES
-        self.synced = self._base + HEADER_BYTES
+        self._earlier_b = 0  # bytes of records in the segments before
+        # The window: the mapped part of the segment. ``_at`` and ``_room`` count from its start;
+        # without a window there is no room, and it starts at the start of the file.
+        self._window: mmap | None = None
+        self._room = 0
+        self._begin(1, self._make_segment(1))
+        self.synced = self.place
+        self._thread = _Thread(self._loop)
+
+    def _begin(self, segment: int, fd: int) -> None:
+        """Go on at the start of this segment."""
+        self._close_window()
+        self._segment, self._fd = segment, fd
+        self._base, self._at = position(segment, 0), HEADER_BYTES
 
     @property
     def place(self) -> int:
         """The position after the last appended record."""
-        return self._base + self._offset
+        return self._base + self._at
+
+    @property
+    def appended_b(self) -> int:
+        """Bytes of all records so far."""
+        return self._earlier_b + self.used_b()
 
     # ------------------------------------------------------------------------------------ writing
 
     def append(self, payload: bytes) -> int:
-        """Write one record; returns the position after it. Raises JournalFailed."""
-        if self._offset >= self._segment_bytes:
-            self.rotate()
-        return self._write(frame(payload))
+        """Write one record; returns the position after it. Raises JournalFailed.
 
-    def _write(self, record: bytes) -> int:
+        Assumes that the window has room; everything else is ``_append_otherwise``.
+        """
+        at = self._at
+        start = at + 8
+        end = start + len(payload)
+        window = self._window
+        if end > self._room or window is None:
+            return self._append_otherwise(payload)
+        window[start:end] = payload
+        put_frame_header(window, at, end - start, crc32(payload))
+        self._at = end
+        if self._timer is None:
+            self._flush_soon()
+        return self._base + end
+
+    def _append_otherwise(self, payload: bytes) -> int:
+        """At the end of the window, of the segment, or where mapping does not work."""
         if self.failed:
             raise JournalFailed(self.trouble)
+        if offset_of(self.place) >= self._segment_bytes:
+            self.rotate()
+        if self._open_window(len(payload) + 8):
+            return self.append(payload)
+        return self._write(frame(payload))
+
+    def _open_window(self, need_b: int) -> bool:
+        """Map the part of the segment that comes next; whether ``need_b`` bytes fit into it."""
+        offset = offset_of(self.place)
+        start = offset - offset % ALLOCATIONGRANULARITY
+        length = min(self._window_bytes, self._segment_bytes - start)
+        if offset + need_b > start + length:
+            return False
         try:
-            written = os.write(self._fd, record)
+            window = mmap(self._fd, length, offset=start)
+        except (OSError, ValueError):
+            self._window_bytes = 0  # not on this file system
+            return False
+        self._close_window()
+        self._window, self._room = window, length
+        self._base, self._at = position(self._segment, start), offset - start
+        return True
+
+    def _close_window(self) -> None:
+        if self._window is not None:
+            self._window.close()
+            self._window, self._room = None, 0
+
+    def _write(self, record: bytes) -> int:
+        """Past the preallocated part, or without a mapping."""
+        try:
+            written = os.pwrite(self._fd, record, offset_of(self.place))
         except OSError as error:
             raise self._fail(f"journal write failed: {error.strerror}") from error
         if written != len(record):
             # half a record: the next one would follow garbage
             raise self._fail("journal write was cut short: the disk is full")
-        self._offset += written
-        self.appended_b += written
-        if self._timer is None and self._background:
+        self._at += written
+        if self._timer is None:
+            self._flush_soon()
+        return self.place
+
+    def _flush_soon(self) -> None:
+        if self._background:
             self._timer = self._loop.call_later(FLUSH_AFTER_S, self._start_flush)
-        return self._base + self._offset
 
     def rotate(self) -> None:
         """Begin the next segment; on a full disk stay in this one and stop admission."""
@@ -147,24 +263,21 @@ class Journal:
             raise JournalFailed(self.trouble)
         following = self._segment + 1
         try:
-            if self._spare is not None and self._spare.done():
-                fd = self._spare.result()
-            else:
-                fd = self._make_segment(following)
+            spare_fd, self._spare_fd = self._spare_fd, None
+            fd = self._make_segment(following) if spare_fd is None else spare_fd
         except OSError as error:
-            self._spare = None
             self.trouble = f"no new journal segment: {error.strerror}"
             return
-        self._spare = None
+        self._spare_asked = False
         self.trouble = None
-        self._finished.append((self._fd, self._offset))
-        self._segment, self._fd = following, fd
-        self._base, self._offset = position(following, 0), HEADER_BYTES
-        self._write(frame(self._checkpoint()))
+        self._finished.append((self._fd, offset_of(self.place)))
+        self._earlier_b += self.used_b()
+        self._begin(following, fd)
+        self._append_otherwise(self._checkpoint())
 
     def used_b(self) -> int:
         """Bytes of records in the current segment."""
-        return self._offset - HEADER_BYTES
+        return offset_of(self.place) - HEADER_BYTES
 
     def _make_segment(self, segment: int) -> int:
         path = segment_path(self.directory, segment)
@@ -183,6 +296,7 @@ class Journal:
     def _fail(self, why: str) -> JournalFailed:
         self.failed = True
         self.trouble = why
+        self._close_window()
         for _, waiter in self._waiters:
             if not waiter.done():
                 waiter.set_exception(JournalFailed(why))
@@ -210,13 +324,13 @@ class Journal:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._flushing is not None or self.failed:
+        if self._flushing or self.failed:
             return  # the end of the running one looks again
         finished, self._finished = self._finished, []
-        following = self._fd
-        work = partial(self._flush_files, finished, following)
-        self._flushing = self._loop.run_in_executor(self._thread, work)
-        self._flushing.add_done_callback(partial(self._flushed, self.place))
+        self._flushing = True
+        self._thread.do(
+            partial(self._flush_files, finished, self._fd), partial(self._flushed, self.place)
+        )
 
     def _flush_files(self, finished: list[tuple[int, int]], current: int) -> None:
         """In the thread: sync, then seal what is full by writing its hash into its successor."""
@@ -230,11 +344,10 @@ class Journal:
             self._sync(successor)
             os.close(fd)
 
-    def _flushed(self, place: int, done: asyncio.Future[None]) -> None:
-        self._flushing = None
+    def _flushed(self, place: int, error: str | None) -> None:
+        self._flushing = False
         if self.failed:
             return
-        error = None if done.cancelled() else done.exception()
         if error is not None:
             self._fail(f"journal fdatasync failed: {error}")
             return
@@ -246,18 +359,29 @@ class Journal:
                 waiter.set_result(None)
         if self._waiters:
             self._start_flush()
-        elif self.place > place and self._timer is None and self._background:
-            self._timer = self._loop.call_later(FLUSH_AFTER_S, self._start_flush)
-        if self._background and self._offset * 2 > self._segment_bytes and self._spare is None:
+        elif self.place > place and self._timer is None:
+            self._flush_soon()
+        if self._background and self.used_b() * 2 > self._segment_bytes and not self._spare_asked:
             self._prepare_spare()
         self._on_synced()
 
     def _prepare_spare(self) -> None:
-        self._spare = self._loop.run_in_executor(
-            self._thread, self._make_segment, self._segment + 1
+        """Make the next segment ahead, in the thread."""
+        following = self._segment + 1
+        made: list[int] = []
+        self._spare_asked = True
+        self._thread.do(
+            lambda: made.append(self._make_segment(following)),
+            lambda _: self._spare_made(following, made),
         )
-        # a failure is met again, and handled, when the segment is needed
-        self._spare.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    def _spare_made(self, segment: int, made: list[int]) -> None:
+        """A failure is met again, and handled, when the segment is needed."""
+        for fd in made:
+            if self.failed or segment != self._segment + 1 or self._spare_fd is not None:
+                os.close(fd)  # too late: it was needed before it was there, and made again
+            else:
+                self._spare_fd = fd
 
     async def close(self) -> None:
         """Flush and let go of the lock. The spare segment, if any, is removed."""
@@ -265,12 +389,10 @@ class Journal:
             if not self.failed:
                 await self.flush()
         finally:
-            if self._spare is not None:
-                try:
-                    os.close(await self._spare)
-                    segment_path(self.directory, self._segment + 1).unlink()
-                except OSError:
-                    pass  # it was never made
+            self._thread.end()
+            await asyncio.sleep(0)  # a spare that was being made is told of now
+            if self._spare_fd is not None:
+                segment_path(self.directory, self._segment + 1).unlink(missing_ok=True)
             self.abandon()
 
     def abandon(self) -> None:
@@ -278,8 +400,10 @@ class Journal:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._thread.shutdown(wait=True)
-        for fd in (self._fd, self._lock_fd, *(fd for fd, _ in self._finished)):
+        self._thread.end()
+        self._close_window()
+        spare = () if self._spare_fd is None else (self._spare_fd,)
+        for fd in (self._fd, self._lock_fd, *spare, *(fd for fd, _ in self._finished)):
             os.close(fd)
         self.failed = True
         self.trouble = "the journal is closed"

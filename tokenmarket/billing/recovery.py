@@ -171,7 +171,7 @@ def _receipt(hold: H, charge: int, transfers: tuple[str, ...], now_us: int) -> b
             "created_at": hold.held_us // 1_000_000,
             "dispatched_at_ms": None,
             "first_byte_ms": None,
-            "duration_ms": max(0, now_us - hold.held_us) / 1_000,
+            "duration_ms": max(0, now_us - hold.held_us) // 1_000,
             "overhead_ms": None,
             "stream": None,
             "route": None,

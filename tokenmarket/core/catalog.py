@@ -49,10 +49,6 @@ ADAPTERS = frozenset(
 POLICIES = ("default", "price", "latency", "throughput", "weighted", "order")
 
 
-# Servers that are often run without a key; with one they take it as Bearer.
-KEYLESS_ADAPTERS = frozenset({"sandbox", "vllm", "ollama"})
-
-
 class Timeouts(msgspec.Struct, frozen=True):
     """Seconds. ``first_byte`` counts real data, not keep-alive comments."""
 
@@ -98,7 +94,7 @@ class Provider(msgspec.Struct, frozen=True):
     @property
     def keyless(self) -> bool:
         """Whether it may be called without a key: no variable is named, so nobody need set one."""
-        return self.api_key_env is None and self.adapter in KEYLESS_ADAPTERS
+        return self.api_key_env is None
 
 
 class Model(msgspec.Struct, frozen=True):

@@ -284,6 +284,19 @@ def _above_max_price(route: Route, request: Request, limit: MaxPrice) -> str | N
     return None
 
 
+OUTPUT_TOKENS_DEFAULT_MAX = 8_192  # for a model whose own maximum is unknown; then sent upstream
+
+
+def output_tokens_max(route: Route, request: Request) -> int:
+    """Per choice: what was set, else what the model can do at most."""
+    return (
+        request.output_limit
+        or request.max_output_tokens
+        or route.model.max_output_tokens
+        or OUTPUT_TOKENS_DEFAULT_MAX
+    )
+
+
 def route_bound(route: Route, request: Request, output_tokens: int) -> Bound:
     """The request's bound at this route: input capped by the context window, output per choice."""
     bound = request.bound

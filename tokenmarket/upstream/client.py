@@ -11,7 +11,7 @@ What a reader must know:
 * Stale connections. A request to a model is not idempotent, so it is written a second time only
   when the first was provably not processed: that is, never after writing. Before writing on a
   kept-alive connection the client asks whether it is still open (transport state, and the kernel
-  when the connection was idle for more than 10 ms) and quietly takes another one if not. If the
+  when the connection was idle for more than a second) and quietly takes another one if not. If the
   upstream closes a reused connection after the request was written and before any byte of an
   answer, the error is ``upstream_error`` with stage ``reuse``: most likely a lost race with
   its idle timeout, but unproven. The gateway may go to the next route, or to the same route once
@@ -34,7 +34,7 @@ from tokenmarket.adapters.protocol import UpstreamRequest
 from tokenmarket.core.catalog import Timeouts
 from tokenmarket.upstream.dial import Dialer
 from tokenmarket.upstream.origin import Headers, Origin, render, render_head
-from tokenmarket.upstream.pool import Pool
+from tokenmarket.upstream.pool import Pool, Rendered
 from tokenmarket.upstream.proxy import Proxies
 from tokenmarket.upstream.response import UpstreamResponse
 
@@ -44,6 +44,9 @@ IDLE_S = 30.0
 AGE_S_MAX = 600.0
 SWEEP_S = 0.25
 HEADS_MAX = 1024
+# Against a runaway only: what a provider bears is its own ``limits.concurrency``, and what this
+# process may open is ``descriptors.py``'s.
+CONNECTIONS_MAX = 16_384
 
 
 class UpstreamClient:
@@ -52,7 +55,7 @@ class UpstreamClient:
     def __init__(
         self,
         *,
-        max_connections_per_origin: int = 1024,
+        max_connections_per_origin: int = CONNECTIONS_MAX,
         idle_s: float = IDLE_S,
         age_s_max: float = AGE_S_MAX,
         sweep_s: float = SWEEP_S,
@@ -83,11 +86,18 @@ class UpstreamClient:
         (a line end in a header or path). If the caller is cancelled the connection is closed.
         """
         started_s = self._clock()
-        method = request.method
-        key = (origin, method, request.path, request.headers, authorization)
-        head = self._heads.get(key) or self._render_head(key)
-        lead, body = render(head, method, request.body)
         pool = self._pools.get(origin) or self._pool(origin)
+        method = request.method
+        last = pool.last_head
+        if (
+            last is None
+            or last.headers is not request.headers
+            or last.authorization is not authorization
+            or last.path != request.path
+            or last.method != method
+        ):
+            last = self._rendered(pool, origin, request, authorization)
+        lead, body = render(last.head, method, request.body)
         connection = pool.take(started_s)
         if connection is not None:
             sent_s, reused = started_s, True
@@ -97,9 +107,8 @@ class UpstreamClient:
             connection, reused = await pool.wait(min(timeouts.connect, timeouts.total))
             sent_s = self._clock()
         response = UpstreamResponse(started_s, sent_s, timeouts, reused)
-        waiter = connection.start(response, lead, body, method == "HEAD")
         try:
-            await waiter
+            await connection.start(response, lead, body, method == "HEAD")
             if response.error is not None:
                 response.check_head()
         except BaseException:
@@ -125,20 +134,28 @@ class UpstreamClient:
             counts[origin.authority] = (opened + len(pool.connections), idle + pool.idle_count)
         return counts
 
-    def _render_head(self, key: tuple[Origin, str, str, Headers, Headers]) -> bytes:
-        origin, method, path, headers, authorization = key
-        proxy = None if origin.tls else self._dialer.proxy(origin)
-        head = render_head(
-            origin,
-            method,
-            path,
-            headers + authorization,
-            proxy_authorization=None if proxy is None else proxy.authorization,
+    def _rendered(
+        self, pool: Pool, origin: Origin, request: UpstreamRequest, authorization: Headers
+    ) -> Rendered:
+        """Not the head that this origin was sent last: find or make it, and make it the last."""
+        key = (origin, request.method, request.path, request.headers, authorization)
+        head = self._heads.get(key)
+        if head is None:
+            proxy = None if origin.tls else self._dialer.proxy(origin)
+            head = render_head(
+                origin,
+                request.method,
+                request.path,
+                request.headers + authorization,
+                proxy_authorization=None if proxy is None else proxy.authorization,
+            )
+            if len(self._heads) >= HEADS_MAX:  # signed requests are all different: start afresh
+                self._heads.clear()
+            self._heads[key] = head
+        pool.last_head = last = Rendered(
+            request.method, request.path, request.headers, authorization, head
         )
-        if len(self._heads) >= HEADS_MAX:  # signed requests are all different: start afresh
-            self._heads.clear()
-        self._heads[key] = head
-        return head
+        return last
 
     def _pool(self, origin: Origin) -> Pool:
         pool = Pool(

@@ -70,6 +70,7 @@ class Connection(asyncio.Protocol):
         "_relaying",
         "_response",
         "_skip_body",
+        "_special",
         "_transport",
         "_until_eof",
         "expires_s",
@@ -95,7 +96,8 @@ class Connection(asyncio.Protocol):
         self._done = False
         self._keep = False
         self._until_eof = False
-        self._relaying = False
+        # Of a body: pass it on as it is; look at it even if it does not begin like keep-alive.
+        self._relaying = self._special = False
         self._skip_body = False
         self.opened_s = clock()
         self.idle_since_s = self.opened_s
@@ -113,10 +115,9 @@ class Connection(asyncio.Protocol):
         self._response = response
         response.connection = self
         self._quiet_bytes = 0
-        self._done = False
-        self._relaying = False
-        self._until_eof = False
-        self._skip_body = skip_body
+        self._done = self._relaying = self._special = False
+        if skip_body:  # as ``_until_eof``: never undone, such a connection is not used again
+            self._skip_body = self._special = True
         self._transport.write(request)
         if body:
             self._transport.write(body)
@@ -288,9 +289,13 @@ class Connection(asyncio.Protocol):
         if response is None:
             return
         if not self._relaying:
-            body = self._first_data(response, body)
-            if not body:
-                return
+            if body[0] in SUSPECT or self._special:
+                body = self._first_data(response, body)
+                if not body:
+                    return
+            else:  # the usual beginning
+                self._relaying = True
+                response.data_s = self._now_s
         self._quiet_bytes = 0
         response.inbox.append(body)
         response.queued_bytes += len(body)
@@ -315,6 +320,7 @@ class Connection(asyncio.Protocol):
         if content_coding not in CODINGS:
             self._refuse("the answer has a content coding that we did not ask for")
         response.inflater = Inflater(content_coding)
+        self._special = True
         shown = dict(headers)  # what the reader gets has neither
         del shown["content-encoding"]
         shown.pop("content-length", None)
@@ -347,6 +353,7 @@ class Connection(asyncio.Protocol):
             if not Waiting.possible(content_type):
                 return True
             waiting = response.waiting = Waiting(content_type)
+            self._special = True
         return waiting.real(body)
 
     def _pause(self, response: UpstreamResponse) -> None:

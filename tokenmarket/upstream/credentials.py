@@ -95,13 +95,14 @@ class Credential:
     """One key at one provider. ``headers`` is the same tuple for life: rendered heads are cached
     by it. An empty tuple: a server without keys."""
 
-    __slots__ = ("_rests", "_secret", "alert", "headers", "id", "in_flight")
+    __slots__ = ("_rests", "_secret", "alert", "blemished", "headers", "id", "in_flight")
 
     def __init__(self, id: str, headers: Headers, secret: Secret | None = None) -> None:
         self.id = id
         self.headers = headers
         self.in_flight = 0
         self.alert: str | None = None  # the kind of refusal that a person must look at
+        self.blemished = False  # it has a rest or an alert; most never do
         self._secret = secret
         # "" = the whole key; else one upstream model -> (until, seconds of this rest, kind).
         self._rests: dict[str, tuple[float, float, str]] = {}
@@ -145,15 +146,17 @@ class Credential:
         while scope not in self._rests and len(self._rests) > MODELS_RESTING_MAX:
             del self._rests[next(iter(self._rests))]
         self._rests[scope] = now_s + rest_s, grown_s, error.kind
+        self.blemished = True
         if rule.alert:
             self.alert = error.kind
 
     def worked(self, model: str) -> None:
         """A success ends the doubling, and the alert."""
-        if self._rests or self.alert is not None:
+        if self.blemished:
             self._rests.pop("", None)
             self._rests.pop(model, None)
             self.alert = None
+            self.blemished = bool(self._rests)
 
 
 class Minute:
@@ -203,6 +206,7 @@ class CredentialPool:
         self._tokens = Minute()
         self._in_flight = 0
         self._next = 0
+        self.only: Credential | None = None  # the usual case: one key, and no limit to keep
         self._credentials: list[Credential] = []
         self.update(provider, secrets)
 
@@ -232,9 +236,14 @@ class CredentialPool:
         self._limits: ProviderLimits = provider.limits
         self._missing = provider.api_key_env or "a key"
         self._credentials = after
+        limited = self._limits.rpm or self._limits.tpm or self._limits.concurrency
+        self.only = after[0] if len(after) == 1 and not limited else None
 
     def state(self, model: str = "") -> RouteState:
         """Whether ``acquire`` would give a credential now, and if not why and until when."""
+        only = self.only
+        if only is not None and not only.blemished:
+            return AVAILABLE
         if not self._credentials:
             return RouteState(available=False, kind="missing", reason=f"set {self._missing}")
         now_s = self._clock()
@@ -258,6 +267,11 @@ class CredentialPool:
     def acquire(self, model: str = "") -> Credential | None:
         """The next key in turn that is not resting; None: see ``state``. Give it back with
         ``release`` whatever happens."""
+        only = self.only
+        if only is not None and not only.blemished:
+            only.in_flight += 1
+            self._in_flight += 1
+            return only
         now_s = self._clock()
         if self._limited(now_s) is not None:
             return None
@@ -268,8 +282,8 @@ class CredentialPool:
                 self._next = (self._next + step + 1) % count
                 credential.in_flight += 1
                 self._in_flight += 1
-                self._requests.turn(now_s)
-                self._requests.add(1)
+                if self._limits.rpm:  # ``_limited`` has turned the minute
+                    self._requests.add(1)
                 return credential
         return None
 
@@ -286,7 +300,7 @@ class CredentialPool:
         self._in_flight -= 1
         if error is not None:
             credential.refused(error, model, self._clock())
-        elif verdict:
+        elif verdict and credential.blemished:
             credential.worked(model)
 
     def used(self, tokens: int) -> None:

@@ -33,6 +33,7 @@ NEUTRAL_STAGES: Final = frozenset({"pool", "reuse"})
 HOURS: Final = 24
 _HOUR_S: Final = 3600.0
 _SLICES: Final = 6
+_BLEND: Final = 0.2  # weight of the newest in an average
 
 
 class Breaker(msgspec.Struct, frozen=True):
@@ -55,6 +56,8 @@ class _State:
         "day",
         "hour",
         "in_a_row",
+        "in_hour",
+        "in_slice",
         "latency_ms",
         "open_until_s",
         "probe_since_s",
@@ -78,18 +81,20 @@ class _State:
         self.turns_s = 0.0  # when the current slice ends
         self.window = [[0, 0] for _ in range(_SLICES)]  # [good, bad]
         self.day = [[0, 0] for _ in range(HOURS)]
+        self.in_slice = self.window[0]  # the current pair of each
+        self.in_hour = self.day[0]
 
     def turn(self, now_s: float, slice_s: float) -> None:
-        """Forget the slices and hours that have passed."""
-        if now_s < self.turns_s:
-            return
+        """Forget the slices and hours that have passed; for ``now_s`` not before ``turns_s``."""
         self.slice_ = _turn(self.window, self.slice_, int(now_s / slice_s))
         self.hour = _turn(self.day, self.hour, int(now_s / _HOUR_S))
+        self.in_slice = self.window[self.slice_ % _SLICES]
+        self.in_hour = self.day[self.hour % HOURS]
         self.turns_s = (self.slice_ + 1) * slice_s
 
-    def count(self, outcome: int) -> None:
-        self.window[self.slice_ % _SLICES][outcome] += 1
-        self.day[self.hour % HOURS][outcome] += 1
+    def forget_window(self) -> None:
+        self.window = [[0, 0] for _ in range(_SLICES)]
+        self.in_slice = self.window[self.slice_ % _SLICES]
 
 
 def _turn(ring: list[list[int]], before: int, now: int) -> int:
@@ -118,7 +123,9 @@ class Health:
         state = self._states.get((route.provider.name, route.upstream_model))
         if state is None:
             return AVAILABLE
-        wait_s = None if state.open_until_s is None else self._closed_for_s(state, self._clock())
+        if state.open_until_s is None:  # the usual case, by position: it is asked for every request
+            return RouteState(True, None, None, None, state.latency_ms, state.tokens_per_s)
+        wait_s = self._closed_for_s(state, self._clock())
         return RouteState(
             available=wait_s is None,
             kind=None if wait_s is None else "cooling",
@@ -169,13 +176,19 @@ class Health:
         tokens_per_s: float | None = None,
     ) -> None:
         state = self._state(route)
-        state.turn(self._clock(), self._slice_s)
-        state.count(0)
+        now_s = self._clock()
+        if now_s >= state.turns_s:
+            state.turn(now_s, self._slice_s)
+        state.in_slice[0] += 1
+        state.in_hour[0] += 1
         state.in_a_row = 0
         if state.open_until_s is not None:
             self._close(state)
         if first_byte_ms is not None:
-            state.latency_ms = _blend(state.latency_ms, first_byte_ms)
+            before = state.latency_ms
+            state.latency_ms = (
+                first_byte_ms if before is None else before + _BLEND * (first_byte_ms - before)
+            )
         if tokens_per_s is not None:
             state.tokens_per_s = _blend(state.tokens_per_s, tokens_per_s)
 
@@ -188,8 +201,10 @@ class Health:
             return
         state = self._state(route)
         now_s = self._clock()
-        state.turn(now_s, self._slice_s)
-        state.count(1)
+        if now_s >= state.turns_s:
+            state.turn(now_s, self._slice_s)
+        state.in_slice[1] += 1
+        state.in_hour[1] += 1
         state.in_a_row += 1
         said_s = error.retry_after_s if error.kind == "overloaded" else None
         # A model that is not there will not be there in five seconds either.
@@ -233,7 +248,7 @@ class Health:
     def _close(state: _State) -> None:
         state.open_until_s = state.probe_since_s = state.reason = None
         state.cooldown_s = 0.0
-        state.window = [[0, 0] for _ in range(_SLICES)]
+        state.forget_window()
 
     def _closed_for_s(self, state: _State, now_s: float) -> float | None:
         """Seconds until the next request may try; None: now."""
@@ -248,4 +263,4 @@ class Health:
 
 
 def _blend(before: float | None, value: float) -> float:
-    return value if before is None else before + 0.2 * (value - before)
+    return value if before is None else before + _BLEND * (value - before)

@@ -6,7 +6,7 @@ A provider whose base URL is ``sandbox:`` is served in the process by the transp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Protocol
 
 from tokenmarket.adapters.protocol import Head, UpstreamRequest
@@ -93,8 +93,12 @@ class Outbound:
         pool = self._pools.get(route.provider.name)
         if pool is None:
             return RouteState(available=False, kind="missing", reason="an unknown provider")
-        found = pool.state(route.upstream_model)
-        return found if found is not AVAILABLE else self._health.snapshot_for(route)
+        only = pool.only
+        if only is None or only.blemished:
+            found = pool.state(route.upstream_model)
+            if found is not AVAILABLE:
+                return found
+        return self._health.snapshot_for(route)
 
     def acquire(self, route: Route) -> Credential:
         """Give it back with ``release``. Raises UpstreamError (kind auth, rate_limited or
@@ -113,17 +117,17 @@ class Outbound:
             raise UpstreamError("overloaded", "the route is cooling down", retry_after_s=wait_s)
         return credential
 
-    async def send(
+    def send(
         self, route: Route, credential: Credential, request: UpstreamRequest, timeouts: Timeouts
-    ) -> Answer:
-        """As ``UpstreamClient.send``."""
+    ) -> Awaitable[Answer]:
+        """As ``UpstreamClient.send``: await it at once."""
         base_url = route.provider.base_url
         if base_url != LOCAL_URL:
             origin = Origin.parse(base_url)
-            return await self._client.send(origin, request, credential.headers, timeouts)
+            return self._client.send(origin, request, credential.headers, timeouts)
         if self._local is None:
             raise UpstreamError("connect", "the sandbox is switched off")
-        return await self._local.send(None, request, credential.headers, timeouts)
+        return self._local.send(None, request, credential.headers, timeouts)
 
     def release(
         self,
@@ -142,13 +146,12 @@ class Outbound:
         pool = self._pools.get(route.provider.name)
         if pool is not None:
             pool.release(credential, error, route.upstream_model, verdict=answered)
-            if tokens:
+            if tokens and pool.only is None:  # with an only key there is no limit to count for
                 pool.used(tokens)
         if error is not None:
             self._health.failure(route, error)
         elif first_byte_us is not None:
-            self._health.success(
-                route, first_byte_ms=first_byte_us / 1000, tokens_per_s=tokens_per_s
-            )
+            first_byte_ms = first_byte_us / 1000
+            self._health.success(route, first_byte_ms=first_byte_ms, tokens_per_s=tokens_per_s)
         else:
             self._health.abandoned(route)

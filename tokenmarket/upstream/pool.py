@@ -12,7 +12,22 @@ from collections.abc import Callable
 from tokenmarket.core.errors import UpstreamError
 from tokenmarket.upstream.connection import Connection
 from tokenmarket.upstream.dial import Dialer
-from tokenmarket.upstream.origin import Origin
+from tokenmarket.upstream.origin import Headers, Origin
+
+
+class Rendered:
+    """A request head as bytes, and what it was made of. Held, so that identity tells equality."""
+
+    __slots__ = ("authorization", "head", "headers", "method", "path")
+
+    def __init__(
+        self, method: str, path: str, headers: Headers, authorization: Headers, head: bytes
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.headers = headers
+        self.authorization = authorization
+        self.head = head
 
 
 class Pool:
@@ -40,6 +55,7 @@ class Pool:
         self._waiters: deque[tuple[float, asyncio.Future[Connection | None]]] = deque()
         self.connections: set[Connection] = set()
         self.closed = False
+        self.last_head: Rendered | None = None  # the client's; most requests repeat it
 
     @property
     def empty(self) -> bool:

@@ -58,6 +58,10 @@ class ChoiceCleaner:
         """Whether equal chunks give equal results from here on (no tag can be open)."""
         return self._think is None or self._think.settled
 
+    def may_finish(self, word: str | None) -> bool:
+        """Whether a finish reason of OpenAI's own needs no change in this choice."""
+        return not (word == "stop" and self._calls and self._quirks.stop_means_tools)
+
     def clean(self, choice: Members) -> bool:
         """Chat. Raises UpstreamError for a finish reason that reports a failure."""
         key, other = ("delta", "message") if self._streamed else ("message", "delta")

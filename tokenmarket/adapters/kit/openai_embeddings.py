@@ -13,10 +13,10 @@ import binascii
 
 import msgspec
 
+from tokenmarket.adapters.kit.embeddings_plain import read_vectors, vectors_usage
 from tokenmarket.adapters.kit.openai_answer import VENDOR_FIELDS, document_of, string
 from tokenmarket.adapters.kit.openai_errors import explain, inside_200
 from tokenmarket.adapters.kit.openai_request import HEADERS, drop, finish, raw, unsupported
-from tokenmarket.adapters.kit.openai_usage import parse_usage
 from tokenmarket.adapters.kit.quirks import GATEWAY_FIELDS, Quirks
 from tokenmarket.adapters.kit.shape import sequence
 from tokenmarket.adapters.protocol import Decoder, Head, Reply, UpstreamRequest
@@ -76,6 +76,15 @@ class OpenAIEmbeddings:
         return UpstreamRequest(quirks.path, HEADERS, _encode(fields), dropped=tuple(dropped))
 
     def read(self, request: Request, route: Route, head: Head, body: bytes) -> Reply:
+        typed = request.typed
+        as_base64 = isinstance(typed, EmbeddingBody) and typed.encoding_format == "base64"
+        reply = read_vectors(route, body, as_base64=as_base64)
+        if reply is not None:
+            return reply
+        return self._read_any(route, head, body, as_base64=as_base64)
+
+    def _read_any(self, route: Route, head: Head, body: bytes, *, as_base64: bool) -> Reply:
+        """Answers of any shape, and those whose vectors must change their form."""
         fields = document_of(body, self.quirks)
         vectors = fields.get("data")
         if vectors is None or not bytes(vectors).startswith(b"["):
@@ -84,8 +93,6 @@ class OpenAIEmbeddings:
             raise UpstreamError(
                 "upstream_error", "the upstream's answer has no vectors", status=head.status
             )
-        typed = request.typed
-        as_base64 = isinstance(typed, EmbeddingBody) and typed.encoding_format == "base64"
         document: dict[str, object] = {
             "object": "list",
             "data": _in_form(vectors, as_base64=as_base64),
@@ -95,9 +102,7 @@ class OpenAIEmbeddings:
             if name not in document and name not in ("usage", "id") and name not in VENDOR_FIELDS:
                 document[name] = value
         usage = fields.get("usage")
-        parsed = parse_usage(usage, route.prices) if usage is not None else None
-        if parsed is not None and parsed.output_tokens:
-            parsed = msgspec.structs.replace(parsed, output_tokens=0)  # vectors are not tokens
+        parsed = vectors_usage(usage, route.prices) if usage is not None else None
         return Reply(document, parsed, None, string(fields.get("id")))
 
     def decoder(self, request: Request, route: Route, head: Head) -> Decoder:
@@ -128,7 +133,7 @@ def _in_form(vectors: msgspec.Raw, *, as_base64: bool) -> object:
             }
             for position, item in enumerate(items)
         ]
-    except (msgspec.DecodeError, binascii.Error, ValueError, OverflowError):
+    except (msgspec.DecodeError, binascii.Error, ValueError, OverflowError, RecursionError):
         raise UpstreamError(
             "upstream_error", "the upstream's vectors are malformed", status=200
         ) from None

@@ -78,7 +78,7 @@ class _Answer(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     request_id: msgspec.Raw = ABSENT
 
 
-_TIER_MEMBER = {tier: b',"service_tier":"%b"' % tier.encode("ascii") for tier in TIERS}
+TIER_MEMBER = {tier: b',"service_tier":"%b"' % tier.encode("ascii") for tier in TIERS}
 _CHAT_HEAD = b'{"id":"chatcmpl-%b","object":"chat.completion","created":%d,"model":'
 _TEXT_HEAD = b'{"id":"cmpl-%b","object":"text_completion","created":%d,"model":'
 
@@ -105,7 +105,7 @@ def read_plain(
     elif tier is None:
         extras = b',"service_tier":null'
     else:
-        extras = _TIER_MEMBER.get(tier, b"")
+        extras = TIER_MEMBER.get(tier, b"")
     if found.system_fingerprint is not ABSENT:
         extras += b',"system_fingerprint":' + bytes(found.system_fingerprint)
     usage = None

@@ -1,39 +1,35 @@
 """A stream of OpenAI-like chunks -> our stream bytes, usage and finish reason.
 
-Two ways through, with equal results:
+Three ways through, with equal results but for the order of members:
 
 * slow: an event is decoded, cleaned and written again. It is the truth.
-* fast: most events of a stream differ in one string only (the next few characters). After a slow
-  event whose text occurs exactly once in what came and in what went, everything around the text is
-  kept as a template: (bytes before, bytes after) -> (our bytes before, our bytes after). A later
-  event that begins and ends with those bytes and has nothing but one JSON string's inside between
-  them is relayed by copying the middle. It cannot hide usage, an error or a finish reason, because
-  every byte that could say so is compared. Renamed members (``reasoning``) cost nothing either.
+* plain: a typed decode proves that nothing needs cleaning (``chunk_plain.py``); the choices stay
+  the bytes they came in.
+* fast: most events of a stream differ in one string only (the next few characters). What is around
+  it is learned and compared (``templates.py``). Renamed members (``reasoning``) cost nothing either.
 
 So nothing here depends on how the upstream orders members or cuts its bytes.
 """
 
 from __future__ import annotations
 
-import re
-
 import msgspec
 
+from tokenmarket.adapters.kit.chunk_plain import Chunk, plain_choices, plain_chunk, words_of
 from tokenmarket.adapters.kit.openai_answer import VENDOR_FIELDS, created, foreign_tier, string
 from tokenmarket.adapters.kit.openai_choice import ChoiceCleaner
 from tokenmarket.adapters.kit.openai_errors import inside_200
+from tokenmarket.adapters.kit.openai_plain import ABSENT, CREATED_S_MAX, ID_CHARS_MAX, TIER_MEMBER
 from tokenmarket.adapters.kit.openai_usage import parse_usage
 from tokenmarket.adapters.kit.quirks import Quirks
 from tokenmarket.adapters.kit.shape import mapping, sequence, text
 from tokenmarket.adapters.kit.sse import EVENT_BYTES_MAX, Events, payload
+from tokenmarket.adapters.kit.templates import HARMLESS, Template, learn, one, run_of_one_kind
 from tokenmarket.core.errors import UpstreamError
 from tokenmarket.core.pricing import PriceSheet
 from tokenmarket.core.usage import Usage
 
 Fields = dict[str, msgspec.Raw]
-# Before, after (with and without the event's end), after + before; our before, after and both; the
-# least bytes of an event.
-Template = tuple[bytes, bytes, bytes, bytes, bytes, bytes, bytes, int]
 
 TEMPLATES_MAX = 8  # n choices, or text, reasoning and arguments by turns
 CHOICES_MAX = 128  # a chunk may not make us keep state for more indexes than any n allows
@@ -41,14 +37,6 @@ CHOICES_MAX = 128  # a chunk may not make us keep state for more indexes than an
 _decode_chunk = msgspec.json.Decoder(Fields).decode
 _decode_any = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
-# What needs no look at all between two quotes: printable ASCII but quote and backslash. Deleting it
-# is the cheapest question whether there is anything else.
-_HARMLESS = bytes(byte for byte in range(0x20, 0x7F) if byte not in b'"\\')
-# The inside of a JSON string: without escapes, and with them (surrogates are left to the decoder).
-_plain = re.compile(rb'[^"\\\x00-\x1f]*').fullmatch
-_escaped = re.compile(
-    rb'[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u(?![dD][89a-fA-F])[0-9a-fA-F]{4})[^"\\\x00-\x1f]*)*'
-).fullmatch
 
 _META = frozenset(
     {"id", "object", "created", "model", "choices", "usage", "service_tier", "system_fingerprint"}
@@ -83,6 +71,8 @@ class StreamDecoder:
         self._id = stream_id
         self._model = model
         self._object = "chat.completion.chunk" if chat else "text_completion"
+        self._head = b""  # how our chunks begin, once it is known
+        self._plain = chat and not quirks.think_tags  # may events be OpenAI's own?
         self._created_s = created_s
         self._created_known = False
         self._tier: str | None = None
@@ -90,6 +80,7 @@ class StreamDecoder:
         self._done = False
         self._error: UpstreamError | None = None
         self._templates: list[Template] = []
+        self._hot: Template | None = None  # the newest one, until the stream has ended
         self._pieces: list[bytes] = []  # the beginning of an incomplete event
         self._pieces_bytes = 0
         self._events: Events | None = None  # used from the first CR on
@@ -100,6 +91,17 @@ class StreamDecoder:
     def feed(self, data: bytes) -> bytes:
         """Whole events. What came before an error is handed out first, then the error is raised,
         so that any cut of the bytes delivers the same."""
+        hot = self._hot
+        if hot is not None and not self._pieces:  # one event like the last one: the usual read
+            before, after, out_before, out_after, begin, end, _, _ = hot
+            if data.startswith(before) and data.endswith(after) and len(data) >= begin + end:
+                middle = data[begin:-end]
+                if not middle.translate(None, HARMLESS):
+                    return out_before + middle + out_after
+        return self._feed_more(data)
+
+    def _feed_more(self, data: bytes) -> bytes:
+        """Any read: pieces of events, several of them, other line ends."""
         if self._error is not None:
             raise self._error
         if self._events is not None or b"\r" in data:
@@ -113,42 +115,40 @@ class StreamDecoder:
         if cut + 2 != len(data):
             self._keep(data[cut + 2 :])
             data = data[: cut + 2]
-        for before, after, _, joint, out_before, out_after, out_joint, size in self._templates:
-            if data.startswith(before) and data.endswith(after) and len(data) >= size:
-                middle = data[len(before) : -len(after)]
-                if not middle.translate(None, _HARMLESS) or _is_inside(middle):
-                    return out_before + middle + out_after
-                words = middle.split(joint)  # several events of this one kind
-                if len(words) > 1 and _is_inside(b" ".join(words)):
-                    return out_before + out_joint.join(words) + out_after
-                break
-        return self._feed_block(data)
+        ours, rest = run_of_one_kind(self._templates, data)
+        if not rest:
+            return ours
+        return self._feed_block(rest, [ours] if ours else [])
 
     def finish(self) -> bytes:
         """The end of the body. Raises stream_broken unless the end was announced: ``[DONE]``, or a
         finish reason of every choice that began."""
         if self._error is not None:
             raise self._error
-        out = self._last_event()
-        finished = all(choice.finish_reason is not None for choice in self._choices.values())
-        if not self._choices or not (self._done or finished):
+        out = self._last_event() if self._pieces or self._events is not None else b""
+        if not self._choices or not (
+            self._done
+            or all(choice.finish_reason is not None for choice in self._choices.values())
+        ):
             raise UpstreamError("stream_broken", "the upstream's stream ended before its end")
-        return out + self._owed()
+        return out + self._owed() if self._quirks.think_tags else out
 
     def tail(self, usage_json: bytes | None) -> bytes:
         """The last events: usage if the caller asked for it, then ``[DONE]``."""
         if usage_json is None:
             return DONE
-        head = _encode(
-            {
-                "id": self._id,
-                "object": self._object,
-                "created": self._created_s,
-                "model": self._model,
-                "choices": [],
-            }
-        )
-        return b"data: " + head[:-1] + b',"usage":' + usage_json + b"}\n\n" + DONE
+        return b'%b,"choices":[],"usage":%b}\n\n%b' % (self._beginning(), usage_json, DONE)
+
+    def _beginning(self) -> bytes:
+        """Our chunk up to the model; ``created`` may still be learned from the upstream."""
+        if not self._head:
+            self._head = b'data: {"id":%b,"object":"%b","created":%d,"model":%b' % (
+                _encode(self._id),
+                self._object.encode("ascii"),
+                self._created_s,
+                _encode(self._model),
+            )
+        return self._head
 
     def _last_event(self) -> bytes:
         """An event that lacks its empty line only is taken; a part of one is a truncation."""
@@ -191,25 +191,34 @@ class StreamDecoder:
         """Streams with CR line ends go through the general reader."""
         if self._events is None:
             self._events = Events()
+            self._hot = None
             data = b"".join((*self._pieces, data))
             self._pieces.clear()
         return self._run(self._events.feed(data))
 
-    def _feed_block(self, block: bytes) -> bytes:
-        """Several events, or one that no template fits as it is."""
-        out: list[bytes] = []
-        for event in block[:-2].split(b"\n\n"):
-            for before, _, after, _, out_before, out_after, _, size in self._templates:
-                if event.startswith(before) and event.endswith(after):
-                    middle = event[len(before) : -len(after)]
-                    if len(event) + 2 >= size and _is_inside(middle):
-                        out.append(out_before + middle + out_after)
-                        break
-            else:
-                found = payload(event)
-                if found is not None and not self._one(found, event, out):
+    def _feed_block(self, block: bytes, out: list[bytes]) -> bytes:
+        """Several events, or one that no template fits as it is. The first one may teach how to
+        relay those behind it at once."""
+        first, _, rest = block.partition(b"\n\n")
+        going = self._event(first, out)
+        if going and rest and self._text is not None:
+            ours, rest = run_of_one_kind(self._templates, rest)
+            if ours:
+                out.append(ours)
+        if going and rest:
+            for event in rest[:-2].split(b"\n\n"):
+                if not self._event(event, out):
                     break
         return self._given(out)
+
+    def _event(self, event: bytes, out: list[bytes]) -> bool:
+        """One event by a template or slowly; False after an error."""
+        ours = one(self._templates, event + b"\n\n")
+        if ours is not None:
+            out.append(ours)
+            return True
+        found = payload(event)
+        return found is None or self._one(found, event, out)
 
     def _run(self, payloads: list[bytes]) -> bytes:
         out: list[bytes] = []
@@ -224,32 +233,22 @@ class StreamDecoder:
             written = self._chunk(found)
         except UpstreamError as error:
             self._error = error
+            self._hot = None
             return False
         if written:
             out.append(written)
             if event is not None and self._text is not None:
-                self._learn(event + b"\n\n", written, self._text)
+                template = learn(event + b"\n\n", written, self._text)
+                if template is not None and TEMPLATES_MAX:
+                    self._hot = template
+                    self._templates.insert(0, template)
+                    del self._templates[TEMPLATES_MAX:]
         return True
 
     def _given(self, out: list[bytes]) -> bytes:
         if self._error is not None and not out:
             raise self._error
         return b"".join(out)
-
-    def _learn(self, event: bytes, written: bytes, words: str) -> None:
-        quoted = _encode(words)
-        if event.count(quoted) != 1 or written.count(quoted) != 1:
-            return
-        before, _, after = event.partition(quoted)
-        out_before, _, out_after = written.partition(quoted)
-        before, after = before + b'"', b'"' + after
-        out_before, out_after = out_before + b'"', b'"' + out_after
-        joint, out_joint = after + before, out_after + out_before
-        size = len(before) + len(after)
-        self._templates.insert(
-            0, (before, after, after[:-2], joint, out_before, out_after, out_joint, size)
-        )
-        del self._templates[TEMPLATES_MAX:]
 
     # -- one chunk
 
@@ -260,7 +259,13 @@ class StreamDecoder:
             return b""
         if data.startswith(b"[DONE]"):
             self._done = True
+            self._hot = None
+            self._templates.clear()
             return b""
+        if self._plain:
+            plain = self._plain_chunk(data)
+            if plain is not None:
+                return plain
         try:
             chunk = _decode_chunk(data)
             self._raise_error(chunk, data)
@@ -268,7 +273,7 @@ class StreamDecoder:
             choices = sequence(_decode_any(raw_choices)) if raw_choices is not None else []
             self._learn_facts(chunk, choices)
             changed = self._clean(choices)
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise UpstreamError("upstream_error", _NO_CHUNK, status=200) from None
         if not choices and chunk.keys() <= _META | VENDOR_FIELDS:
             return b""  # usage only, or Azure's verdict on the prompt
@@ -290,6 +295,59 @@ class StreamDecoder:
         if self._include_usage:
             written["usage"] = None
         return b"data: " + _encode(written) + b"\n\n"
+
+    def _plain_chunk(self, data: bytes) -> bytes | None:
+        """``_chunk`` for what needs no cleaning; None (and nothing changed) for all else."""
+        chunk = plain_chunk(data)
+        if chunk is None:
+            # A vendor's member that the first chunk has, all have: do not ask again.
+            self._plain = bool(self._choices)
+            return None
+        choices = plain_choices(chunk)
+        if choices is None:
+            return None
+        for choice in choices:
+            cleaner = self._choices.get(choice.index)
+            if cleaner is not None and not cleaner.may_finish(choice.finish_reason):
+                return None
+        self._learn_plain_facts(chunk)
+        if not choices:
+            return b""
+        said: list[str] = []
+        for choice in choices:
+            cleaner = self._choices.get(choice.index) or self._begin(choice.index)
+            if choice.finish_reason is not None:
+                cleaner.finish_reason = choice.finish_reason
+                self.finish_reason = self.finish_reason or choice.finish_reason
+            said += words_of(choice.delta)
+        if said:
+            self.delivered_output = True
+            if len(said) == len(choices) == 1 and choices[0].finish_reason is None:
+                self._text = said[0]
+        members = b""
+        if chunk.service_tier is not msgspec.UNSET:
+            tier = chunk.service_tier
+            members = b',"service_tier":null' if tier is None else TIER_MEMBER.get(tier, b"")
+        if chunk.system_fingerprint is not ABSENT:
+            members += b',"system_fingerprint":' + bytes(chunk.system_fingerprint)
+        return b'%b%b,"choices":%b%b' % (
+            self._beginning(),
+            members,
+            bytes(chunk.choices),
+            b',"usage":null}\n\n' if self._include_usage else b"}\n\n",
+        )
+
+    def _learn_plain_facts(self, chunk: Chunk) -> None:
+        """``_learn_facts`` of a typed chunk."""
+        if self.upstream_id is None:
+            self.upstream_id = chunk.id[:ID_CHARS_MAX] or None
+        if chunk.service_tier:
+            self._tier = chunk.service_tier[:ID_CHARS_MAX]
+        if not self._created_known and 0 < chunk.created < CREATED_S_MAX:
+            self._created_s, self._created_known = chunk.created, True
+            self._head = b""
+        if chunk.usage is not ABSENT and bytes(chunk.usage) not in _EMPTY:
+            self._learn_usage(chunk.usage)
 
     def _raise_error(self, chunk: Fields, data: bytes) -> None:
         error = chunk.get("error")
@@ -317,11 +375,14 @@ class StreamDecoder:
             seconds = created(chunk.get("created"))
             if seconds:
                 self._created_s, self._created_known = seconds, True
+                self._head = b""
         usage = chunk.get("usage")
         if usage is None or bytes(usage) in _EMPTY:
             usage = self._usage_elsewhere(chunk, choices)
-        if usage is None:
-            return
+        if usage is not None:
+            self._learn_usage(usage)
+
+    def _learn_usage(self, usage: bytes | msgspec.Raw) -> None:
         parsed = parse_usage(
             usage,
             self._prices,
@@ -407,19 +468,6 @@ def _no_stream(body: bytes, quirks: Quirks) -> UpstreamError:
     if "choices" in mapping(document):
         return UpstreamError("upstream_error", "the upstream answered without streaming")
     return inside_200(document, quirks.codes)
-
-
-def _is_inside(middle: bytes) -> bool:
-    """Whether a JSON decoder would take these bytes between two quotes."""
-    if _plain(middle) is None and (b"\\" not in middle or _escaped(middle) is None):
-        return False
-    if middle.isascii():
-        return True
-    try:
-        middle.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _words(delta: dict[str, object]) -> list[str]:
