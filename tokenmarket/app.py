@@ -40,6 +40,7 @@ from tokenmarket.store.database import Database, StoreError
 from tokenmarket.telemetry import Log, Telemetry
 from tokenmarket.upstream.client import UpstreamClient
 from tokenmarket.upstream.credentials import Secret
+from tokenmarket.upstream.descriptors import raise_descriptor_limit
 from tokenmarket.upstream.health import Health as RouteHealth
 from tokenmarket.upstream.outbound import Outbound
 from tokenmarket.web.address import client_address
@@ -167,7 +168,6 @@ class Server:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self.telemetry.flush()
         await self._client.close()
         await self.wallet.close()
         await self.database.close()
@@ -177,7 +177,7 @@ class Server:
     async def _flush_log(self) -> None:
         while True:
             await asyncio.sleep(LOG_FLUSH_S)
-            self.telemetry.flush()
+            self.log.flush()
 
     async def _refresh_forever(self) -> None:
         while True:
@@ -279,6 +279,7 @@ def serve(config: Config) -> int:
 
 
 async def _serve(config: Config) -> int:
+    raise_descriptor_limit()  # a relayed stream takes two
     clock = SystemClock()
     log = Log(_stderr, clock, config.log_level)
     _forward_logging(log)

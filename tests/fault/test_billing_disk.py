@@ -6,11 +6,13 @@ import asyncio
 import errno
 import os
 import shutil
+from typing import Any
 
 import pytest
 
 from tests.support.money import world
 from tests.support.money_machine import losing
+from tokenmarket.billing import journal
 from tokenmarket.billing.keeper import BACKLOG_US
 from tokenmarket.billing.poster import Frozen
 from tokenmarket.billing.recovery import KEPT_US, collect_garbage
@@ -58,11 +60,12 @@ async def test_a_write_that_fails_leaves_nothing_behind(monkeypatch: pytest.Monk
         wallet = await w.open()
         funds = await wallet.funds("o1", "k1")
 
-        def broken(*_: object) -> int:
+        def broken(*_: object, **__: object) -> Any:
             raise OSError(errno.EIO, "Input/output error")
 
         with monkeypatch.context() as patch:
-            patch.setattr(os, "write", broken)
+            patch.setattr(journal, "mmap", broken)  # not on this file system: pwrite instead
+            patch.setattr(os, "pwrite", broken)
             with pytest.raises(JournalFailed):
                 w.hold(funds, "r1", 100)
         assert (await wallet.balance("o1")).held_nano == 0

@@ -29,6 +29,7 @@ from tokenmarket.billing import leases, poster, recovery, till
 from tokenmarket.billing.wallet import AlreadyRunning
 from tokenmarket.ledger import payments
 from tokenmarket.store import money_moves, money_posting
+from tokenmarket.store.bulk import Prepared
 from tokenmarket.store.money import journal_cursor
 from tokenmarket.store.money_moves import Unavailable
 
@@ -249,7 +250,7 @@ async def no_fractions(_: World) -> None:
 
 
 def no_h(patch: Patch) -> None:
-    edit(patch, till.Till, "try_hold", ("self._journal.append(encode(_h_record(hold)))", "pass"))
+    edit(patch, till.Till, "try_hold", ("self._append(encode(_h_record(hold)))", "pass"))
 
 
 def s_after_the_last_byte(patch: Patch) -> None:
@@ -257,7 +258,7 @@ def s_after_the_last_byte(patch: Patch) -> None:
         "place = self._journal.place; "
         "self._journal._loop.call_later(0.05, self._journal.append, encode(record))"
     )
-    edit(patch, till.Till, "settle", ("place = self._journal.append(encode(record))", later))
+    edit(patch, till.Till, "settle", ("place = self._append(encode(record))", later))
 
 
 def no_cas(patch: Patch) -> None:
@@ -266,13 +267,7 @@ def no_cas(patch: Patch) -> None:
         .where(journal_cursor.c.worker_id == bindparam("w"))
         .values(offset_b=bindparam("new"))
     )
-    real = money_posting._post
-
-    async def post(conn: Any, batch: Any, now_us: int) -> None:
-        patch.setattr(money_posting, "_move_cursor", blind)
-        await real(conn, batch, now_us)
-
-    patch.setattr(money_posting, "_post", post)
+    patch.setattr(money_posting, "_move_cursor_here", Prepared(blind))
 
 
 def cursor_outside_the_transaction(patch: Patch) -> None:
@@ -382,7 +377,7 @@ def posts_before_fsync(patch: Patch) -> None:
         poster.Poster,
         "run",
         (
-            "while self.pending and self.pending[0].place <= synced:",
+            "while self.pending and self.pending[0][0] <= synced:",
             "synced = 1 << 62\n    while self.pending:",
         ),
     )
@@ -403,7 +398,7 @@ def zero_replaced_by_estimate(patch: Patch) -> None:
 
 
 def limit_not_checked(patch: Patch) -> None:
-    edit(patch, till.Till, "try_hold", ("window.free < amount_nano or", "False or"))
+    edit(patch, till.Till, "_check_windows", ("window.free < amount_nano or", "False or"))
 
 
 def limit_ignored_above_the_hold(patch: Patch) -> None:

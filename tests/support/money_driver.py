@@ -12,9 +12,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sqlite3
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,15 +40,17 @@ class Killer:
 
 def kill_inside_posting(database: Database, killer: Killer) -> None:
     """Failpoint ``in_post``: the transaction is open, its rows are written, COMMIT is not."""
-    real = database.begin
+    real = database.write_at_once
 
-    @asynccontextmanager
-    async def begin() -> AsyncIterator[Any]:
-        async with real() as conn:
-            yield conn
+    async def write_at_once(work: Any) -> Any:
+        def work_and_die(conn: sqlite3.Connection) -> Any:
+            done = work(conn)
             killer("in_post")
+            return done
 
-    database.begin = begin  # type: ignore[method-assign]
+        return await real(work_and_die)
+
+    database.write_at_once = write_at_once  # type: ignore[method-assign]
 
 
 async def spend(wallet: Wallet, worker: str, task: int) -> None:

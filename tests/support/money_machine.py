@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any, NamedTuple
 
@@ -407,6 +408,17 @@ async def _charges(world: World) -> dict[str, int]:
 def losing(world: World, what: str) -> Any:
     """The next transactions are lost: their work (rolled back), or only their answer."""
     real = world.database.begin
+    real_at_once = world.database.write_at_once
+
+    async def write_at_once(work: Any) -> Any:
+        error = sqlite3.OperationalError("connection lost")
+
+        def lost_work(conn: sqlite3.Connection) -> None:
+            work(conn)
+            raise error
+
+        await real_at_once(lost_work if what == "work" else work)
+        raise error
 
     @contextlib.asynccontextmanager
     async def begin() -> AsyncIterator[Any]:
@@ -423,7 +435,9 @@ def losing(world: World, what: str) -> Any:
         yield
         return
     world.database.begin = begin  # type: ignore[method-assign]  # a fault to inject
+    world.database.write_at_once = write_at_once  # type: ignore[method-assign]
     try:
         yield
     finally:
         del world.database.begin  # type: ignore[method-assign]
+        del world.database.write_at_once  # type: ignore[method-assign]

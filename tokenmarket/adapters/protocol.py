@@ -107,7 +107,8 @@ class Decoder(Protocol):
 
 
 class Adapter(Protocol):
-    """One operation of one provider family. Instances are module constants, without state."""
+    """One operation of one provider family. Instances are module constants; the only state is what
+    they keep about routes to save time, and can lose at any moment."""
 
     def build(self, request: Request, route: Route, *, now_s: int) -> UpstreamRequest:
         """Translate. Raises ApiError(REQUEST_001/002) for what can never work there."""

@@ -152,6 +152,14 @@ class Pool:
             and (bucket.scope is None or model is None or model in bucket.scope)
         )
 
+    def total_nano(self, now_us: int) -> int:
+        """Free and held, without what has expired."""
+        total = 0
+        for bucket in self.buckets:
+            if bucket.expires_us > now_us:
+                total += bucket.free + bucket.held
+        return total
+
     def held_nano(self) -> int:
         return sum(bucket.held for bucket in self.buckets)
 
@@ -185,7 +193,7 @@ class Hold(msgspec.Struct):
     progress_nano: int = 0
 
 
-class Capture(NamedTuple):
+class Capture(msgspec.Struct, frozen=True, gc=False):
     """How a request ended in money: charged + released = held, unless more than held was due."""
 
     charged_nano: int

@@ -160,6 +160,7 @@ class Journal:
         self._finished: list[tuple[int, int]] = []  # (fd, used bytes): full, not yet sealed
         self._spare_fd: int | None = None  # descriptor of the next segment
         self._spare_asked = False
+        self._making = threading.Lock()  # one thread at a time makes a segment
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=False)
         self._lock_fd = take_lock(self.directory.joinpath("lock"))
         self._earlier_b = 0  # bytes of records in the segments before
@@ -261,18 +262,18 @@ class Journal:
         """Begin the next segment; on a full disk stay in this one and stop admission."""
         if self.failed:
             raise JournalFailed(self.trouble)
-        following = self._segment + 1
-        try:
-            spare_fd, self._spare_fd = self._spare_fd, None
-            fd = self._make_segment(following) if spare_fd is None else spare_fd
-        except OSError as error:
-            self.trouble = f"no new journal segment: {error.strerror}"
-            return
-        self._spare_asked = False
-        self.trouble = None
-        self._finished.append((self._fd, offset_of(self.place)))
-        self._earlier_b += self.used_b()
-        self._begin(following, fd)
+        with self._making:
+            fd, self._spare_fd = self._spare_fd, None
+            try:
+                fd = self._make_segment(self._segment + 1) if fd is None else fd
+            except OSError as error:
+                self.trouble = f"no new journal segment: {error.strerror}"
+                return
+            self._spare_asked = False
+            self.trouble = None
+            self._finished.append((self._fd, offset_of(self.place)))
+            self._earlier_b += self.used_b()
+            self._begin(self._segment + 1, fd)
         self._append_otherwise(self._checkpoint())
 
     def used_b(self) -> int:
@@ -362,26 +363,15 @@ class Journal:
         elif self.place > place and self._timer is None:
             self._flush_soon()
         if self._background and self.used_b() * 2 > self._segment_bytes and not self._spare_asked:
-            self._prepare_spare()
+            self._spare_asked = True
+            self._thread.do(partial(self._make_spare, self._segment + 1), lambda _: None)
         self._on_synced()
 
-    def _prepare_spare(self) -> None:
-        """Make the next segment ahead, in the thread."""
-        following = self._segment + 1
-        made: list[int] = []
-        self._spare_asked = True
-        self._thread.do(
-            lambda: made.append(self._make_segment(following)),
-            lambda _: self._spare_made(following, made),
-        )
-
-    def _spare_made(self, segment: int, made: list[int]) -> None:
-        """A failure is met again, and handled, when the segment is needed."""
-        for fd in made:
-            if self.failed or segment != self._segment + 1 or self._spare_fd is not None:
-                os.close(fd)  # too late: it was needed before it was there, and made again
-            else:
-                self._spare_fd = fd
+    def _make_spare(self, segment: int) -> None:
+        """In the thread. A failure is met again, and handled, when the segment is needed."""
+        with self._making:
+            if self._segment + 1 == segment and self._spare_fd is None:
+                self._spare_fd = self._make_segment(segment)
 
     async def close(self) -> None:
         """Flush and let go of the lock. The spare segment, if any, is removed."""
@@ -390,7 +380,6 @@ class Journal:
                 await self.flush()
         finally:
             self._thread.end()
-            await asyncio.sleep(0)  # a spare that was being made is told of now
             if self._spare_fd is not None:
                 segment_path(self.directory, self._segment + 1).unlink(missing_ok=True)
             self.abandon()

@@ -13,36 +13,41 @@ import base64
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TypeAlias
+
+from msgspec.structs import astuple
 
 from tokenmarket.billing.clock import Clock
 from tokenmarket.billing.frames import offset_of, segment_of
 from tokenmarket.billing.funds import Bucket, Window
-from tokenmarket.billing.records import End, S, encode
+from tokenmarket.billing.records import End, S, StoredAnswer, encode
 from tokenmarket.ledger.accounts import REVENUE
 from tokenmarket.store.database import Database
 from tokenmarket.store.money import DAY_US
 from tokenmarket.store.money_moves import Rejected, read_cursor
-from tokenmarket.store.money_posting import Batch, CursorMoved, post, set_aside
+from tokenmarket.store.money_posting import (
+    EVENT_COLUMNS,
+    Batch,
+    CursorMoved,
+    post,
+    set_aside,
+)
 
 logger = logging.getLogger(__name__)
 
 BATCH_RECORDS = 1_000
 ANSWER_KEPT_US = DAY_US
+_PLAIN = EVENT_COLUMNS.index("windows")  # the fields of UsageEvent that are columns as they are
 
 
 class Frozen(Exception):
     """SQL and journal disagree on what was posted: nothing is admitted until a person looked."""
 
 
-class Pending(NamedTuple):
-    """A written end that SQL does not know yet, and the memory to change when it does."""
-
-    place: int
-    record: End
-    legs: Sequence[tuple[Bucket, int]]
-    windows: Sequence[Window]
-    written_us: int  # monotonic
+# A written end that SQL does not know yet: its position after the record, the record, the buckets
+# and windows in memory to change when SQL knows it, and when it was written (monotonic µs). A plain
+# tuple, because one is made per request.
+Pending: TypeAlias = tuple[int, End, Sequence[tuple[Bucket, int]], Sequence[Window], int]
 
 
 def transfer_ids(request_id: str, legs: int) -> tuple[str, ...]:
@@ -53,80 +58,59 @@ def transfer_ids(request_id: str, legs: int) -> tuple[str, ...]:
 
 
 def batch_of(worker_id: str, from_b: int, ends: Sequence[tuple[int, End]], now_us: int) -> Batch:
-    """The rows of these (position, record), amounts added up per account, lease and window."""
-    batch = Batch(worker_id, from_b, ends[-1][0], len(ends), [], [], {}, {}, {}, [])
+    """The rows of these (position, record), amounts added up per account, lease and window.
+
+    Raises UnicodeError for a receipt that is not text.
+    """
+    batch = Batch(worker_id, from_b, ends[-1][0], len(ends), [], [], {}, {}, {}, [], REVENUE)
+    events, transfers = batch.events, batch.transfers
+    captured: dict[tuple[str, int], int] = {}
     for _, record in ends:
         event = record.event
         windows = ""
         if isinstance(record, S):
-            windows = " ".join([name for name, _ in record.windows])
-            _add_capture(batch, record)
-        batch.events.append(
-            (
-                event.request_id,
-                event.org_id,
-                event.key_id,
-                event.accepted_us,
-                event.finished_us,
-                event.operation,
-                event.model,
-                event.provider,
-                event.status,
-                event.error_code,
-                event.charge_nano,
-                event.uncollected_nano,
-                0,  # refunded
-                event.prompt_tokens,
-                event.completion_tokens,
-                event.cached_tokens,
-                event.reasoning_tokens,
-                event.units_json,
-                event.price_version,
-                windows,
-                event.receipt.decode(),
-            )
-        )
+            legs = record.legs
+            request_id = record.request_id
+            for name, leg in zip(transfer_ids(request_id, len(legs)), legs, strict=True):
+                account, lease_no, amount = leg
+                transfers += (name, event.org_id, account, amount, request_id, event.finished_us)
+                slice_of = (account, lease_no)
+                captured[slice_of] = captured.get(slice_of, 0) + amount
+            if record.windows:
+                windows = " ".join([name for name, _ in record.windows])
+                _add_windows(batch, record)
+        events += astuple(event)[:_PLAIN]
+        events += (windows, event.receipt.decode())
         if event.answer is not None:
-            answer = event.answer
-            batch.answers.append(
-                {
-                    "org_id": event.org_id,
-                    "endpoint": answer.endpoint,
-                    "key": answer.key,
-                    "request_id": event.request_id,
-                    "fingerprint": answer.fingerprint,
-                    "status": answer.status,
-                    "content_type": answer.content_type,
-                    "body": base64.b64encode(answer.body).decode(),
-                    "created_us": now_us,
-                    "expires_us": now_us + ANSWER_KEPT_US,
-                }
-            )
+            batch.answers.append(_answer_row(event.org_id, event.request_id, event.answer, now_us))
+    for (account, lease_no), amount in captured.items():
+        batch.accounts[account] = batch.accounts.get(account, 0) + amount
+        batch.leases[lease_no] = batch.leases.get(lease_no, 0) + amount
     return batch
 
 
-def _add_capture(batch: Batch, record: S) -> None:
-    event = record.event
-    ids = transfer_ids(record.request_id, len(record.legs))
-    for name, (account, lease_no, amount) in zip(ids, record.legs, strict=True):
-        batch.transfers.append(
-            (
-                name,
-                event.org_id,
-                "capture",
-                account,
-                REVENUE,
-                amount,
-                record.request_id,
-                "",
-                event.finished_us,
-            )
-        )
-        batch.accounts[account] = batch.accounts.get(account, 0) + amount
-        batch.leases[lease_no] = batch.leases.get(lease_no, 0) + amount
+def _add_windows(batch: Batch, record: S) -> None:
+    charge = record.event.charge_nano
     for window, lease_no in record.windows:
-        batch.windows[window] = batch.windows.get(window, 0) + event.charge_nano
-        batch.leases[lease_no] = batch.leases.get(lease_no, 0) + event.charge_nano
+        batch.windows[window] = batch.windows.get(window, 0) + charge
+        batch.leases[lease_no] = batch.leases.get(lease_no, 0) + charge
+
+
+def _answer_row(
+    org_id: str, request_id: str, answer: StoredAnswer, now_us: int
+) -> dict[str, object]:
+    return {
+        "org_id": org_id,
+        "endpoint": answer.endpoint,
+        "key": answer.key,
+        "request_id": request_id,
+        "fingerprint": answer.fingerprint,
+        "status": answer.status,
+        "content_type": answer.content_type,
+        "body": base64.b64encode(answer.body).decode(),
+        "created_us": now_us,
+        "expires_us": now_us + ANSWER_KEPT_US,
+    }
 
 
 async def post_ends(
@@ -184,7 +168,7 @@ class Poster:
         self.pending: deque[Pending] = deque()
         self.posted = 0
         self.set_aside = 0
-        self.on_posted: Callable[[End], None] = lambda _: None
+        self.on_posted: Callable[[Sequence[End]], None] = lambda _: None
         self._database = database
         self._worker_id = worker_id
         self._clock = clock
@@ -194,19 +178,19 @@ class Poster:
 
     def lag_us(self) -> int:
         """Age of the oldest end that SQL does not know."""
-        return self._clock.monotonic_us() - self.pending[0].written_us if self.pending else 0
+        return self._clock.monotonic_us() - self.pending[0][4] if self.pending else 0
 
     def lag_b(self) -> int:
         """Journal bytes between the oldest and the newest end that SQL does not know, about."""
         if not self.pending:
             return 0
-        first, last = self.pending[0].place, self.pending[-1].place
+        first, last = self.pending[0][0], self.pending[-1][0]
         whole = segment_of(last) - segment_of(first)
         return whole * self._segment_bytes + offset_of(last) - offset_of(first)
 
     async def run(self, synced: int) -> None:
         """Post everything before ``synced``. Raises Unavailable (try again), Frozen (do not)."""
-        while self.pending and self.pending[0].place <= synced:
+        while self.pending and self.pending[0][0] <= synced:
             async with self._lock:
                 await self._run_once(synced)
 
@@ -214,9 +198,9 @@ class Poster:
         await self.resolve()
         some: list[tuple[int, End]] = []
         for entry in self.pending:
-            if entry.place > synced or len(some) == BATCH_RECORDS:
+            if entry[0] > synced or len(some) == BATCH_RECORDS:
                 break
-            some.append((entry.place, entry.record))
+            some.append(entry[:2])
         if not some:
             return
         self._doubtful = True  # until the answer is in our hands
@@ -245,7 +229,7 @@ class Poster:
         """Where does the cursor stand? Our last transaction may have come through or not."""
         actual = await read_cursor(self._database, self._worker_id)
         if actual != self.cursor:
-            if actual is None or all(entry.place != actual for entry in self.pending):
+            if actual is None or all(entry[0] != actual for entry in self.pending):
                 raise Frozen(
                     f"journal cursor is {actual} in SQL, we posted up to {self.cursor}: the "
                     "database lost commits (was it restored?) or another process posts our journal"
@@ -258,15 +242,17 @@ class Poster:
 
         What was set aside stays ``unposted``: its lease rest in SQL is still the larger one.
         """
-        while self.pending and self.pending[0].place <= place:
-            entry = self.pending.popleft()
-            self.posted += 1
-            self.on_posted(entry.record)
-            if entry.record.request_id in aside:
+        pending = self.pending
+        done: list[End] = []
+        while pending and pending[0][0] <= place:
+            _, record, legs, windows, _ = pending.popleft()
+            done.append(record)
+            if aside and record.request_id in aside:
                 continue
-            for bucket, amount in entry.legs:
+            for bucket, amount in legs:
                 bucket.unposted -= amount
-            charge = entry.record.event.charge_nano
-            for window in entry.windows:
-                window.unposted -= charge
+            for window in windows:
+                window.unposted -= record.event.charge_nano
         self.cursor = place
+        self.posted += len(done)
+        self.on_posted(done)

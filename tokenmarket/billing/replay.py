@@ -56,12 +56,12 @@ def records(directory: Path, worker_id: str, first: int) -> Iterator[tuple[int, 
     numbers = [n for n in segments(directory) if n >= first]
     if numbers and numbers[0] != max(first, 1):
         raise JournalCorrupt(f"{directory}: segment {first} is missing")
+    last_used = _last_used(directory, numbers)
     before: bytes | None = None  # hash of the previous segment's content
     unsealed = False
     for number in numbers:
         content = segment_path(directory, number).read_bytes()
-        last = number == numbers[-1]
-        if last and not content.strip(b"\0"):
+        if number > last_used and not content.strip(b"\0"):
             return  # made, but its header never reached the disk
         sealed_by = read_header(content, worker_id, number)
         # seals are written in order, so after one that is missing none can follow
@@ -70,13 +70,22 @@ def records(directory: Path, worker_id: str, first: int) -> Iterator[tuple[int, 
                 unsealed = True
             elif unsealed or sealed_by != before:
                 raise JournalCorrupt(f"{directory}: segment {number - 1} is not what was sealed")
-        for found in frames(content, last=last):
+        for found in frames(content, last=number >= last_used):
             try:
                 record = decode(found.payload)
             except msgspec.MsgspecError as error:
                 raise JournalCorrupt(f"{directory}: unknown record in {number}: {error}") from error
             yield position(number, found.end), record
         before = hashlib.sha256(content).digest()
+
+
+def _last_used(directory: Path, numbers: list[int]) -> int:
+    """The last segment with a frame: what comes after it was made ahead and never written to."""
+    for number in reversed(numbers):
+        with segment_path(directory, number).open("rb") as file:
+            if file.read(HEADER_BYTES + 8)[HEADER_BYTES:].strip(b"\0"):
+                return number
+    return 0
 
 
 def tell(directory: Path, worker_id: str, cursor: int) -> Story:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -50,7 +50,7 @@ from tokenmarket.billing.poster import Poster
 from tokenmarket.billing.records import End, StoredAnswer, UsageEvent
 from tokenmarket.billing.recovery import Recovered, adopt_dead
 from tokenmarket.billing.replay import ADOPTED
-from tokenmarket.billing.till import AdmissionStopped, HoldEnded, Till
+from tokenmarket.billing.till import AdmissionStopped, HoldEnded, Till, no_failpoint
 from tokenmarket.core.pricing import PriceSheet
 from tokenmarket.store.database import Database
 from tokenmarket.store.money_ledger import balance, remember_prices
@@ -140,7 +140,7 @@ class Wallet(Till):
         journal_sync: JournalSync = "interval",
         segment_bytes: int = SEGMENT_BYTES,
         background: bool = True,
-        failpoint: Callable[[str], None] = lambda _: None,
+        failpoint: Callable[[str], None] = no_failpoint,
         sync: Callable[[int], None] = os.fdatasync,
     ) -> Wallet:
         """Adopt what dead processes left, then begin a journal of our own under ``root``.
@@ -228,8 +228,7 @@ class Wallet(Till):
     def balance_nano(self, funds: Funds) -> int:
         """What this process has of the balance, without I/O: exact when one process serves and
         everything is leased; money granted since the last ``refill`` is missing."""
-        now_us = self._wall_us()
-        return sum(b.free + b.held for b in funds.pool.buckets if b.expires_us > now_us)
+        return funds.pool.total_nano(self._wall_us())
 
     async def balance(self, org_id: str) -> Balance:
         """Exact, settled but unposted requests included. Raises Unavailable."""
@@ -330,14 +329,16 @@ class Wallet(Till):
     def _synced(self) -> None:
         self._keeper.synced()
 
-    def _forget(self, record: End) -> None:
-        event = record.event
-        if self._unposted.get(record.request_id) is event:
-            del self._unposted[record.request_id]
-        if event.answer is not None:
-            key = (event.org_id, event.answer.endpoint, event.answer.key)
-            if self._unposted_answers.get(key) is event:
-                del self._unposted_answers[key]
+    def _forget(self, records: Sequence[End]) -> None:
+        unposted, answers = self._unposted, self._unposted_answers
+        for record in records:
+            event = record.event
+            if unposted.get(record.request_id) is event:
+                del unposted[record.request_id]
+            if event.answer is not None:
+                key = (event.org_id, event.answer.endpoint, event.answer.key)
+                if answers.get(key) is event:
+                    del answers[key]
 
 
 def _lock_root(root: Path) -> int:

@@ -1,49 +1,82 @@
-"""Inserts many rows with one statement, so that the SQL thread takes the interpreter lock once.
+"""Statements for the driver itself: text made once from Core, values in the order of its ``?``.
 
-``executemany`` steps row by row and asks for the lock at every step, next to a busy event loop;
-``INSERT … SELECT … FROM json_each`` needs one step but five times the CPU (measured, 25 columns).
-Here the rows are one VALUES list, padded to a power of two with rows of NULL that a WHERE drops:
-few distinct statements, which stay prepared in the driver's cache. 7 µs per usage event.
+What runs many times a second goes past SQLAlchemy (``Database.write_at_once``). Many rows go in with
+one statement, so that the SQL thread takes the interpreter lock once: ``executemany`` steps row by
+row and asks for the lock at every step, next to a busy event loop; ``INSERT ... SELECT ... FROM
+json_each`` needs one step but five times the CPU (measured, 25 columns). So the rows are one VALUES
+list, padded to a power of two with rows of NULL that a WHERE drops: few distinct statements, which
+stay prepared in the driver's cache. About 3 µs per usage event.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import chain, repeat
+import sqlite3
+from collections.abc import Mapping, Sequence
+from itertools import repeat
 
-from sqlalchemy import Table, insert
+from sqlalchemy import Table
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql import ClauseElement
 
-ROWS_MAX = 1024  # times 21 columns: below SQLite's 32,766 parameters
+ROWS_MAX = 1024  # times 20 columns: below SQLite's 32,766 parameters
 _ROWS_MIN = 8
 
 
-class BulkInsert:
-    """Rows of ``table``, in the order of its columns; the first column is never NULL."""
+class Prepared:
+    """A Core statement with named parameters, for ``sqlite3.Connection.execute``."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, statement: ClauseElement) -> None:
+        compiled = statement.compile(dialect=sqlite.dialect(paramstyle="qmark"))
+        self.text = str(compiled)
+        self._names: Sequence[str] = compiled.positiontup or ()
+
+    def values(self, named: Mapping[str, object]) -> tuple[object, ...]:
+        """The parameters in their order. KeyError if one is missing."""
+        return tuple([named[name] for name in self._names])
+
+
+class BulkInsert:
+    """Inserts into ``table``: ``columns`` differ by row, the first of them is never NULL;
+    ``constants`` are the same in every row, and sent once."""
+
+    def __init__(self, table: Table, columns: Sequence[str], constants: Sequence[str]) -> None:
+        if {*columns, *constants} != {column.name for column in table.columns}:
+            raise ValueError(f"{table.name}: every column once")
         # The names come from our own metadata, the values only ever as parameters.
-        one_row = str(insert(table).compile(dialect=sqlite.dialect(paramstyle="qmark")))
-        self._head, _, self._row = one_row.partition(" VALUES ")
-        self._padding: tuple[None, ...] = (None,) * len(table.columns)
+        self._head = "".join(
+            (
+                "INSERT INTO ",
+                table.name,
+                " (",
+                ", ".join((*constants, *columns)),
+                ") SELECT ",
+                "?, " * len(constants),
+                "r.* FROM (VALUES ",
+            )
+        )
+        self._row = "".join(("(", ", ".join(repeat("?", len(columns))), ")"))
+        self._width = len(columns)
         self._statements: dict[int, str] = {}
 
     def _statement(self, size: int) -> str:
         found = self._statements.get(size)
         if found is None:
             rows = ", ".join(repeat(self._row, size))
-            found = "".join(
-                (self._head, " SELECT * FROM (VALUES ", rows, ") WHERE column1 IS NOT NULL")
-            )
+            found = "".join((self._head, rows, ") AS r WHERE r.column1 IS NOT NULL"))
             self._statements[size] = found
         return found
 
-    async def run(self, conn: AsyncConnection, rows: Sequence[tuple[object, ...]]) -> None:
-        """One statement per 1,024 rows."""
-        for start in range(0, len(rows), ROWS_MAX):
-            some = rows[start : start + ROWS_MAX]
-            size = max(_ROWS_MIN, 1 << (len(some) - 1).bit_length())
-            padding = repeat(self._padding, size - len(some))
-            values = tuple(chain.from_iterable(chain(some, padding)))
-            await conn.exec_driver_sql(self._statement(size), values)
+    def run(
+        self, conn: sqlite3.Connection, constants: Sequence[object], values: Sequence[object]
+    ) -> int:
+        """``values``: row after row, in one flat list. One statement per 1,024 rows; returns how
+        many statements there were."""
+        width, statements = self._width, 0
+        for start in range(0, len(values), ROWS_MAX * width):
+            some = values[start : start + ROWS_MAX * width]
+            rows = len(some) // width
+            size = max(_ROWS_MIN, 1 << (rows - 1).bit_length())
+            padding = repeat(None, (size - rows) * width)
+            conn.execute(self._statement(size), (*constants, *some, *padding))
+            statements += 1
+        return statements

@@ -4,6 +4,7 @@
     await database.create_schema()
     async with database.begin() as conn: ...   # one transaction; commits at the end, or rolls back
     async with database.read() as conn: ...    # one consistent snapshot, writing is an error
+    await database.write_at_once(work)         # one transaction in one visit to another thread
 
 What a reader must know:
 
@@ -27,7 +28,7 @@ import sqlite3
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from sqlalchemy import URL, event
 from sqlalchemy import Connection as SyncConnection
@@ -36,6 +37,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 # For those outside of store who pass a transaction on without importing SQLAlchemy.
 Connection: TypeAlias = AsyncConnection
+Result = TypeVar("Result")
 
 logger = logging.getLogger(__name__)
 
@@ -52,9 +54,16 @@ class StoreError(Exception):
 class Database:
     """Open with ``await Database.open(...)``; ``operations`` counts statements, for the budget."""
 
-    def __init__(self, path: Path, writer: AsyncEngine, reader: AsyncEngine) -> None:
+    def __init__(
+        self,
+        path: Path,
+        writer: AsyncEngine,
+        reader: AsyncEngine,
+        driver: list[sqlite3.Connection],
+    ) -> None:
         self.path = path
         self.operations = 0
+        self._driver = driver  # the writer's newest connection, bare
         self._writer = writer
         self._reader = reader
         self._lock = asyncio.Lock()
@@ -82,9 +91,12 @@ class Database:
                 sqlite3.sqlite_version,
             )
         checkpoint_pages = 0 if beside else 1_000
-        writer = _engine(path, pool_size=1, query_only=False, checkpoint_pages=checkpoint_pages)
-        reader = _engine(path, pool_size=READERS, query_only=True, checkpoint_pages=0)
-        database = cls(path, writer, reader)
+        driver: list[sqlite3.Connection] = []
+        writer = _engine(
+            path, driver, pool_size=1, query_only=False, checkpoint_pages=checkpoint_pages
+        )
+        reader = _engine(path, None, pool_size=READERS, query_only=True, checkpoint_pages=0)
+        database = cls(path, writer, reader, driver)
         try:
             # a read, because a server may be in the middle of a long write
             async with database.read() as conn:
@@ -105,6 +117,24 @@ class Database:
         """One snapshot of the committed state; a write raises OperationalError."""
         async with self._reader.connect() as conn:
             yield conn
+
+    async def write_at_once(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        """A write transaction in one visit to another thread: for what runs many times a second.
+
+        ``work`` gets the bare connection inside BEGIN IMMEDIATE; COMMIT follows, or ROLLBACK if it
+        raised. Raises what ``work`` raises, and sqlite3.Error. ``work`` counts its ``operations``.
+        """
+        async with self._lock:
+            if not self._driver:
+                async with self._writer.connect():
+                    pass  # the pool keeps it
+            loop = asyncio.get_running_loop()
+            doing = loop.run_in_executor(None, _transact, self._driver[-1], work)
+            try:
+                return await asyncio.shield(doing)
+            except asyncio.CancelledError:
+                await asyncio.wait([doing])  # nobody else may write before it has ended
+                raise
 
     async def create_schema(self, *, upgrade: bool = True) -> None:
         """Make or upgrade all tables; does nothing on a file that is up to date.
@@ -168,14 +198,48 @@ def _create_private_file(path: Path) -> None:
         raise StoreError(f"cannot open the database {path}: {error.strerror}") from error
 
 
-def _engine(path: Path, *, pool_size: int, query_only: bool, checkpoint_pages: int) -> AsyncEngine:
+def _transact(conn: sqlite3.Connection, work: Callable[[sqlite3.Connection], Result]) -> Result:
+    conn.execute("BEGIN IMMEDIATE")
+    try:
+        result = work(conn)
+        conn.execute("COMMIT")
+    except BaseException:
+        if conn.in_transaction:
+            conn.execute("ROLLBACK")
+        raise
+    return result
+
+
+def _engine(
+    path: Path,
+    driver: list[sqlite3.Connection] | None,
+    *,
+    pool_size: int,
+    query_only: bool,
+    checkpoint_pages: int,
+) -> AsyncEngine:
+    """``driver`` will hold the newest bare connection, usable in any thread while nobody else
+    uses it."""
+    connect_args: dict[str, object] = {
+        # None: Python's sqlite3 begins nothing by itself, the listener below does
+        "isolation_level": None,
+        "timeout": BUSY_TIMEOUT_MS / 1000,
+    }
+    if driver is not None:
+        connect_args["check_same_thread"] = False
+
+        class Kept(sqlite3.Connection):
+            def __init__(self, *arguments: Any, **options: Any) -> None:
+                super().__init__(*arguments, **options)
+                driver[:] = [self]
+
+        connect_args["factory"] = Kept
     engine = create_async_engine(
         URL.create("sqlite+aiosqlite", database=str(path)),
         pool_size=pool_size,
         max_overflow=0,
         hide_parameters=True,  # an error text must never carry a digest or a sealed key
-        # None: Python's sqlite3 begins nothing by itself, the listener below does
-        connect_args={"isolation_level": None, "timeout": BUSY_TIMEOUT_MS / 1000},
+        connect_args=connect_args,
     )
     pragmas: dict[str, object] = {
         "journal_mode": "WAL",

@@ -270,15 +270,16 @@ recon_diff = Table(
     _text("actual"),
 )
 
-for _verb in ("UPDATE", "DELETE"):
-    event.listen(
-        transfer,
-        "after_create",
-        DDL(
-            f"CREATE TRIGGER transfer_no_{_verb.lower()} BEFORE {_verb} ON transfer "
-            "BEGIN SELECT RAISE(ABORT, 'transfers are append-only'); END"
-        ).execute_if(dialect="sqlite"),
-    )
+_NO_UPDATE = (
+    "CREATE TRIGGER transfer_no_update BEFORE UPDATE ON transfer "
+    "BEGIN SELECT RAISE(ABORT, 'transfers are append-only'); END"
+)
+_NO_DELETE = (
+    "CREATE TRIGGER transfer_no_delete BEFORE DELETE ON transfer "
+    "BEGIN SELECT RAISE(ABORT, 'transfers are append-only'); END"
+)
+for _trigger in (_NO_UPDATE, _NO_DELETE):
+    event.listen(transfer, "after_create", DDL(_trigger).execute_if(dialect="sqlite"))
 
 
 # ------------------------------------------------------------------------- questions of the gateway

@@ -1,20 +1,22 @@
 """Posting: one stretch of a worker's journal becomes rows, exactly once, in one transaction.
 
 The cursor moves by compare-and-set in the same transaction, so a repeated batch changes nothing and
-says so (CursorMoved). All rows of a batch go in with a few statements: a row at a time would keep
-the interpreter lock from the event loop.
+says so (CursorMoved). All rows of a batch go in with a few statements and one visit to the SQL
+thread: a row or a statement at a time would keep the interpreter lock from the event loop.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import sqlite3
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Update, bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as insert_or_skip
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tokenmarket.store.bulk import BulkInsert
+from tokenmarket.store.bulk import BulkInsert, Prepared
 from tokenmarket.store.database import Database
 from tokenmarket.store.money import (
     account,
@@ -27,7 +29,13 @@ from tokenmarket.store.money import (
     usage_event,
     worker,
 )
-from tokenmarket.store.money_moves import Rejected, lease_id, money_transaction, return_part
+from tokenmarket.store.money_moves import (
+    Rejected,
+    Unavailable,
+    lease_id,
+    money_transaction,
+    return_part,
+)
 
 
 class CursorMoved(Exception):
@@ -39,24 +47,52 @@ class CursorMoved(Exception):
 
 
 class Batch(NamedTuple):
-    """A stretch of one journal, ready for SQL. Rows are in the order of the tables' columns;
-    amounts per account, lease and window are already added up."""
+    """A stretch of one journal, ready for SQL. ``events`` are rows of EVENT_COLUMNS, one after the
+    other in a flat list, ``transfers`` the same of TRANSFER_COLUMNS: captures, credited to
+    ``credit``. Amounts per account, lease and window are already added up."""
 
     worker_id: str
     from_b: int
     to_b: int
     ends: int
-    events: list[tuple[object, ...]]
-    transfers: list[tuple[object, ...]]
+    events: list[object]
+    transfers: list[object]
     accounts: dict[str, int]
     leases: dict[int, int]
     windows: dict[str, int]
     answers: list[dict[str, object]]
+    credit: str = ""
 
 
-_insert_events = BulkInsert(usage_event)
-_insert_transfers = BulkInsert(transfer)
-_insert_answers = insert_or_skip(idempotency).on_conflict_do_nothing()
+# As the journal's UsageEvent has them, then the two that are made of it.
+EVENT_COLUMNS = (
+    "request_id",
+    "org_id",
+    "key_id",
+    "accepted_us",
+    "finished_us",
+    "operation",
+    "model",
+    "provider",
+    "status",
+    "error_code",
+    "charge_nano",
+    "uncollected_nano",
+    "prompt_tokens",
+    "completion_tokens",
+    "cached_tokens",
+    "reasoning_tokens",
+    "units_json",
+    "price_version",
+    "windows",
+    "receipt",
+)
+TRANSFER_COLUMNS = ("id", "org_id", "debit", "amount_nano", "ref", "ts_us")
+
+_insert_events = BulkInsert(usage_event, EVENT_COLUMNS, ("refunded_nano",))
+_insert_transfers = BulkInsert(transfer, TRANSFER_COLUMNS, ("kind", "credit", "reason"))
+_insert_answer = Prepared(insert_or_skip(idempotency).on_conflict_do_nothing())
+_delete_answers = Prepared(delete(idempotency).where(idempotency.c.expires_us <= bindparam("now")))
 
 _move_cursor = (
     update(journal_cursor)
@@ -69,7 +105,10 @@ _move_cursor = (
         updated_us=bindparam("now"),
     )
 )
-_capture_account = (
+_read_cursor = select(journal_cursor.c.offset_b).where(journal_cursor.c.worker_id == bindparam("w"))
+_move_cursor_here = Prepared(_move_cursor)
+_read_cursor_here = Prepared(_read_cursor)
+_capture_account = Prepared(
     update(account)
     .where(account.c.id == bindparam("b_target"))
     .values(
@@ -77,12 +116,12 @@ _capture_account = (
         dr_pending=account.c.dr_pending - bindparam("b_amount"),
     )
 )
-_capture_lease = (
+_capture_lease = Prepared(
     update(lease)
-    .where(lease.c.id == bindparam("b_target"), lease.c.state == "open")
+    .where(lease.c.id == bindparam("b_target"), lease.c.state == bindparam("b_open"))
     .values(captured=lease.c.captured + bindparam("b_amount"))
 )
-_capture_window = (
+_capture_window = Prepared(
     update(spend_window)
     .where(spend_window.c.id == bindparam("b_target"))
     .values(
@@ -93,54 +132,70 @@ _capture_window = (
 
 
 async def post(database: Database, batch: Batch, now_us: int) -> None:
-    """Post one batch, exactly once. Raises CursorMoved, Rejected, Unavailable."""
-    async with money_transaction(database) as conn:
-        await _post(conn, batch, now_us)
+    """Post one batch, exactly once, in one visit to the SQL thread. Raises CursorMoved, Rejected,
+    Unavailable."""
+    try:
+        statements = await database.write_at_once(lambda conn: _post(conn, batch, now_us))
+    except (sqlite3.IntegrityError, sqlite3.DataError, OverflowError, UnicodeError) as error:
+        raise Rejected(str(error)) from error
+    except (sqlite3.Error, SQLAlchemyError) as error:
+        raise Unavailable(str(error)) from error
+    database.operations += statements
 
 
-async def _post(conn: AsyncConnection, batch: Batch, now_us: int) -> None:
-    parameters = {
+def _post(conn: sqlite3.Connection, batch: Batch, now_us: int) -> int:
+    """In the SQL thread, inside the transaction; returns how many statements it took."""
+    cursor = _cursor_values(batch, now_us)
+    if conn.execute(_move_cursor_here.text, _move_cursor_here.values(cursor)).rowcount != 1:
+        found = conn.execute(_read_cursor_here.text, _read_cursor_here.values(cursor)).fetchone()
+        raise CursorMoved(None if found is None else found[0])
+    statements = 1
+    statements += _insert_events.run(conn, (0,), batch.events)
+    statements += _insert_transfers.run(conn, ("capture", batch.credit, ""), batch.transfers)
+    # accounts first, in the order of their ids, then leases: the lock order everywhere
+    statements += _add_amounts(conn, _capture_account, sorted(batch.accounts.items()))
+    leases = [(lease_id(batch.worker_id, n), amount) for n, amount in sorted(batch.leases.items())]
+    statements += _add_amounts(conn, _capture_lease, leases)
+    statements += _add_amounts(conn, _capture_window, sorted(batch.windows.items()))
+    if batch.answers:
+        # an expired answer makes room for the new one under the same key
+        conn.execute(_delete_answers.text, _delete_answers.values({"now": now_us}))
+        rows = [_insert_answer.values(answer) for answer in batch.answers]
+        conn.executemany(_insert_answer.text, rows)
+        statements += 2
+    return statements
+
+
+def _cursor_values(batch: Batch, now_us: int) -> dict[str, object]:
+    return {
         "w": batch.worker_id,
         "old": batch.from_b,
         "new": batch.to_b,
         "ends": batch.ends,
         "now": now_us,
     }
-    if (await conn.execute(_move_cursor, parameters)).rowcount != 1:
-        query = select(journal_cursor.c.offset_b).where(
-            journal_cursor.c.worker_id == batch.worker_id
-        )
-        raise CursorMoved((await conn.execute(query)).scalar_one_or_none())
-    if batch.events:
-        await _insert_events.run(conn, batch.events)
-    if batch.transfers:
-        await _insert_transfers.run(conn, batch.transfers)
-    # accounts first, in the order of their ids, then leases: the lock order everywhere
-    await _add_amounts(conn, _capture_account, sorted(batch.accounts.items()))
-    leases = ((lease_id(batch.worker_id, n), amount) for n, amount in sorted(batch.leases.items()))
-    await _add_amounts(conn, _capture_lease, leases)
-    await _add_amounts(conn, _capture_window, sorted(batch.windows.items()))
-    if batch.answers:
-        await _store_answers(conn, batch.answers, now_us)
 
 
-async def _add_amounts(
-    conn: AsyncConnection, statement: Update, amounts: Iterable[tuple[str, int]]
-) -> None:
-    rows = [{"b_target": target, "b_amount": amount} for target, amount in amounts]
-    if not rows:
-        return
-    changed = await conn.execute(statement, rows)
-    if changed.rowcount != len(rows):
+def _add_amounts(
+    conn: sqlite3.Connection, statement: Prepared, amounts: Sequence[tuple[str, int]]
+) -> int:
+    if not amounts:
+        return 0
+    rows = [
+        statement.values({"b_target": target, "b_amount": amount, "b_open": "open"})
+        for target, amount in amounts
+    ]
+    if conn.executemany(statement.text, rows).rowcount != len(rows):
         raise Rejected("a capture names an account, lease or window that is not there")
+    return 1
 
 
-async def _store_answers(
-    conn: AsyncConnection, answers: Sequence[dict[str, object]], now_us: int
-) -> None:
-    # an expired answer makes room for the new one under the same key
-    await conn.execute(delete(idempotency).where(idempotency.c.expires_us <= now_us))
-    await conn.execute(_insert_answers, list(answers))
+async def _move(conn: AsyncConnection, batch: Batch, now_us: int) -> None:
+    """Only the cursor, for transactions that do something else besides."""
+    values = _cursor_values(batch, now_us)
+    if (await conn.execute(_move_cursor, values)).rowcount != 1:
+        found = await conn.execute(_read_cursor, {"w": batch.worker_id})
+        raise CursorMoved(found.scalar_one_or_none())
 
 
 async def set_aside(
@@ -154,16 +209,7 @@ async def set_aside(
 ) -> None:
     """Move the cursor over one record that SQL refuses, and keep it for a person to look at."""
     async with money_transaction(database) as conn:
-        empty = batch._replace(
-            ends=0,
-            events=[],
-            transfers=[],
-            accounts={},
-            leases={},
-            windows={},
-            answers=[],
-        )
-        await _post(conn, empty, now_us)
+        await _move(conn, batch._replace(ends=0), now_us)
         await conn.execute(
             insert(suspense).values(
                 worker_id=batch.worker_id,
@@ -177,10 +223,10 @@ async def set_aside(
 
 
 async def close_worker(database: Database, batch: Batch, now_us: int) -> None:
-    """The last batch of a journal, the return of all its leases and the worker's end: one
+    """The end of a journal (``batch`` has no rows), the return of all its leases and the worker's end: one
     transaction, won by exactly one of several adopters. Raises as ``post``."""
     async with money_transaction(database) as conn:
-        await _post(conn, batch, now_us)
+        await _move(conn, batch, now_us)
         query = select(
             lease.c.id,
             lease.c.kind,

@@ -85,8 +85,8 @@ class Connection(asyncio.Protocol):
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._response: UpstreamResponse | None = None
-        # There is no ``on_header``: two objects and a call for each header would be most of what an
-        # answer costs. ``headers.py`` reads them from the bytes that arrived.
+        # There is no ``on_header``: two objects and a call for each header would cost more than the
+        # parser itself. ``headers.py`` reads them from the bytes that arrived.
         self._head_pieces: list[bytes] = []
         self._parser = httptools.HttpResponseParser(self)
         self._poll: select.poll | None = None
@@ -260,26 +260,25 @@ class Connection(asyncio.Protocol):
             received = received.lstrip(b"\r\n")
             if received[:5] != b"HTTP/":
                 self._refuse("not HTTP")
-        end = received.index(b"\r\n\r\n") + 2
+        head, _, rest = received.partition(b"\r\n\r\n")
         status = self._parser.get_status_code()
         if not 200 <= status <= 599:
             if status < 100 or status == 101 or status > 599:
                 self._refuse(f"the upstream answered with status {status}")
-            pieces.append(received[end + 2 :])  # informational; counted in the 64 KiB of the head
+            pieces.append(rest)  # informational; counted in the 64 KiB of the head
             return
         try:
-            lines = checked_lines(received[:end])
+            lines = checked_lines(head)
         except ValueError as error:
             self._refuse(str(error))
         headers: Mapping[str, str] = lines
-        lower = lines.lower
         self._keep = self._parser.should_keep_alive()
         if self._skip_body:  # llhttp now waits for a body that never comes
             self._keep = False
             self._done = True
-        elif (b"-encoding:" in lower or not self._keep) and status not in _BODYLESS:
+        elif status not in _BODYLESS and (not self._keep or lines.lower.find(b"-encoding:") >= 0):
             headers = self._frame(response, lines)
-        if b"\r\nkeep-alive:" in lower:
+        if not response.reused and "keep-alive" in lines:  # the first answer speaks for all
             self.expires_s = promised_idle_s(lines["keep-alive"], self.expires_s)
         response.head = Head(status, headers)
         response.head_s = self._now_s

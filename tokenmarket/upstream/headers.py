@@ -32,7 +32,7 @@ class HeaderLines(Mapping[str, str]):
     __slots__ = ("_all", "_head", "lower")
 
     def __init__(self, head: bytes) -> None:
-        """``head``: status line and headers, each with its CR LF, without the empty line."""
+        """``head``: status line and headers, without the CR LF of the last one and what follows."""
         self._head = head
         self._all: dict[str, str] | None = None
         self.lower = head.lower()  # to search in: b"\\r\\nname:" stands only before a value
@@ -56,7 +56,9 @@ class HeaderLines(Mapping[str, str]):
         if at < 0:
             return default
         at += len(searched)
-        return self._head[at : self._head.index(b"\r\n", at)].strip(b" \t").decode("latin-1")
+        end = self._head.find(b"\r", at)
+        value = self._head[at:end] if end >= 0 else self._head[at:]
+        return value.strip(b" \t").decode("latin-1")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._read())
@@ -70,7 +72,7 @@ class HeaderLines(Mapping[str, str]):
     def _read(self) -> dict[str, str]:
         if self._all is None:
             found: dict[str, str] = {}
-            for line in self._head.split(b"\r\n")[1:-1]:
+            for line in self._head.split(b"\r\n")[1:]:
                 name, _, value = line.partition(b":")
                 found.setdefault(
                     name.lower().decode("latin-1"), value.strip(b" \t").decode("latin-1")
@@ -84,7 +86,7 @@ def checked_lines(head: bytes) -> HeaderLines:
     if len(head) > _CROWDED_BYTES:
         if len(head) > HEAD_BYTES_MAX:
             raise ValueError("the head of the answer is larger than 64 KiB")
-        if head.count(b"\r\n") > HEADERS_MAX + 1:
+        if head.count(b"\r\n") > HEADERS_MAX:
             raise ValueError("the answer has more than 200 headers")
     return HeaderLines(head)
 

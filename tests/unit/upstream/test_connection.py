@@ -38,6 +38,7 @@ RESPONSES: dict[str, tuple[bytes, bytes]] = {
     "trailers": (chunked(EVENTS, trailer=b"X-A: 1\r\nX-B: 2\r\n"), b"".join(EVENTS)),
     "no content": (b"HTTP/1.1 204 No Content\r\nX: y\r\n\r\n", b""),
     "continue": (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 E\r\nLink: x\r\n\r\n" + sized(), BODY),
+    "empty lines first": (b"\r\n\r\n" + sized(), BODY),
     "gzip": (sized(gzip.compress(BODY), GZIP), BODY),
     "gzip chunked": (chunked([gzip.compress(BODY)[:9], gzip.compress(BODY)[9:]], GZIP), BODY),
     "deflate": (sized(zlib.compress(BODY), b"content-encoding: deflate\r\n"), BODY),
@@ -97,6 +98,7 @@ def test_arbitrary_bytes_end_in_an_error(data: bytes, places: list[int], lead: b
 
 HOSTILE: dict[str, tuple[bytes, str]] = {
     "garbage": (b"SSH-2.0-OpenSSH\r\n\r\n", "upstream_error"),
+    "another protocol": (sized().replace(b"HTTP/1.1", b"RTSP/1.0"), "upstream_error"),
     "negative length": (OK + b"Content-Length: -5\r\n\r\nhello", "upstream_error"),
     "signed length": (OK + b"Content-Length: +5\r\n\r\nhello", "upstream_error"),
     "hex length": (OK + b"Content-Length: 0x5\r\n\r\nhello", "upstream_error"),
@@ -231,6 +233,13 @@ async def test_trailers_do_not_leak_into_the_next_answer() -> None:
     stage.feed(sized())
     seen = await outcome(stage)
     assert (seen.error, seen.headers) == (None, {"content-length": str(len(BODY))})
+
+
+async def test_headers_of_informational_answers_do_not_leak() -> None:
+    early = b"HTTP/1.1 103 Early\r\nContent-Encoding: br\r\nX-Early: 1\r\n\r\n"
+    for pieces in ([early + sized()], [early, sized()], [early[:40], early[40:] + sized()]):
+        seen = await play(pieces, eof=False)
+        assert (seen.error, seen.headers) == (None, {"content-length": str(len(BODY))})
 
 
 async def test_unasked_bytes_close_an_idle_connection() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.unit.upstream.fake import Clock
 from tokenmarket.core.catalog import Provider, ProviderLimits
 from tokenmarket.core.errors import FailureKind, UpstreamError
-from tokenmarket.upstream.credentials import CredentialPool, Minute, Secret
+from tokenmarket.upstream.credentials import Credential, CredentialPool, Minute, Secret
 
 
 def make_pool(
@@ -233,3 +233,57 @@ def test_a_minute_is_the_sum_of_its_seconds(steps: list[tuple[float, int]]) -> N
         assert 0 <= wait_s <= 60
         if minute.total:
             assert wait_s > 0
+
+
+REFUSALS: dict[str, FailureKind] = {
+    "refused": "auth",
+    "limited": "rate_limited",
+    "not for this": "forbidden",
+    "late": "timeout",
+}
+STEPS = st.tuples(
+    st.sampled_from(["acquire", "release", "left", *REFUSALS]),
+    st.sampled_from(["m", "other"]),
+    st.floats(0, 700),
+    st.none() | st.floats(0, 100),
+)
+
+
+@settings(deadline=None)
+@given(st.lists(STEPS, max_size=40))
+def test_an_only_key_without_limits_is_no_special_case(
+    steps: list[tuple[str, str, float, float | None]],
+) -> None:
+    """A limit that is never met takes the general path; both must do the same."""
+    clock = Clock()
+    pools = [make_pool(clock, "a"), make_pool(clock, "a", limits=ProviderLimits(rpm=10**6))]
+    assert [pool.only is None for pool in pools] == [False, True]
+    held: list[list[Credential]] = [[], []]
+    for step, model, passed_s, retry_after_s in steps:
+        clock.now_s += passed_s
+        for pool, mine in zip(pools, held, strict=True):
+            if step == "acquire":
+                credential = pool.acquire(model)
+                mine += [] if credential is None else [credential]
+            elif mine:
+                error = None
+                if step in REFUSALS:
+                    error = UpstreamError(REFUSALS[step], "x", retry_after_s=retry_after_s)
+                pool.release(mine.pop(), error, model, verdict=step != "left")
+        fast, general = pools
+        for name in ("m", "other"):
+            assert fast.state(name) == general.state(name)
+        assert fast.in_flight == general.in_flight == fast.credentials[0].in_flight
+        assert fast.credentials[0].alert == general.credentials[0].alert
+        assert len(held[0]) == len(held[1])
+
+
+def test_a_limit_that_comes_with_a_new_catalog_is_kept(clock: Clock) -> None:
+    pool = make_pool(clock, "a")
+    assert use(pool) == "a"
+    limits = ProviderLimits(rpm=1, concurrency=5)
+    provider = Provider("p", "openai", "https://p.example/v1", limits=limits)
+    pool.update(provider, secrets(["a"]))
+    assert [use(pool), use(pool)] == ["a", None]
+    pool.update(provider, secrets(["a", "b"]))
+    assert use(pool) is None

@@ -201,7 +201,13 @@ def test_memory_is_bounded(clock: Clock) -> None:
     assert health.day_counts(make_route("m99")) == (1, 0)
 
 
-KINDS: list[FailureKind] = ["timeout", "overloaded", "auth", "bad_request", "not_found"]
+KINDS: dict[str, FailureKind] = {
+    "late": "timeout",
+    "busy": "overloaded",
+    "refused": "auth",
+    "wrong": "bad_request",
+    "missing": "not_found",
+}
 
 
 @settings(deadline=None)
@@ -227,8 +233,7 @@ def test_no_route_is_shut_for_ever(
         elif step in {"begin", "abandoned"}:
             getattr(health, step)(ROUTE)
         else:
-            kind = next(kind for kind in KINDS if kind == step)
-            health.failure(ROUTE, UpstreamError(kind, "x", retry_after_s=retry_after_s))
+            health.failure(ROUTE, UpstreamError(KINDS[step], "x", retry_after_s=retry_after_s))
         state = health.snapshot_for(ROUTE)
         assert state.available == (state.retry_after_s is None)
         assert state.available or 0 < (state.retry_after_s or 0) <= RULE.probe_s

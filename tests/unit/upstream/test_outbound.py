@@ -83,7 +83,9 @@ def test_failures_open_the_breaker_for_acquire_too(outbound: Outbound) -> None:
 
 def test_a_key_that_rests(outbound: Outbound) -> None:
     credential = outbound.acquire(route(REAL))
-    outbound.release(route(REAL), credential, UpstreamError("auth", "x", status=401), first_byte_us=None)
+    outbound.release(
+        route(REAL), credential, UpstreamError("auth", "x", status=401), first_byte_us=None
+    )
     with pytest.raises(UpstreamError) as raised:
         outbound.acquire(route(REAL))
     assert (raised.value.kind, raised.value.retry_after_s) == ("rate_limited", 600)

@@ -179,8 +179,7 @@ def _clean(
         if type(choice.get("index")) is not int:
             choice["index"] = position
             changed = True
-        call_id = f"call_{request.request_id.removeprefix('req_')}_{position}_"
-        cleaner = ChoiceCleaner(quirks, call_id, streamed=False)
+        cleaner = ChoiceCleaner(quirks, answer_id("-", request), position, streamed=False)
         changed |= cleaner.clean(choice) if chat else cleaner.clean_text(choice)
         finish_reason = finish_reason or cleaner.finish_reason
     return (decoded if changed else choices), finish_reason

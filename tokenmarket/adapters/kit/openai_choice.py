@@ -40,11 +40,12 @@ _PLAIN_FINISH = frozenset({"stop", "length", "tool_calls", "content_filter", "fu
 
 
 class ChoiceCleaner:
-    """State of one choice (one ``index``). ``call_id`` begins the ids we have to invent."""
+    """State of the choice ``index``; ids we have to invent are made from ``answer_id``."""
 
-    def __init__(self, quirks: Quirks, call_id: str, *, streamed: bool) -> None:
+    def __init__(self, quirks: Quirks, answer_id: str, index: int, *, streamed: bool) -> None:
         self._quirks = quirks
-        self._call_id = call_id
+        self._answer_id = answer_id
+        self._index = index
         self._streamed = streamed
         self._think = ThinkSplitter() if quirks.think_tags else None
         self._calls: list[str] = []  # ids of the tool calls that have begun, in order
@@ -162,7 +163,7 @@ class ChoiceCleaner:
         ours = self._which(given_id, given_index, function)
         begins = ours == len(self._calls)
         if begins:
-            self._calls.append(given_id or f"{self._call_id}{ours}")
+            self._calls.append(given_id or self._invented(ours))
             if isinstance(given_index, int):
                 self._open[given_index] = ours
             self.began_call = True
@@ -182,6 +183,9 @@ class ChoiceCleaner:
         if "function" in call or call.get("type") == "function":
             _arguments(call, function, begins=begins)
         return call != before or function != function_before
+
+    def _invented(self, number: int) -> str:
+        return f"call_{self._answer_id.rpartition('-')[2]}_{self._index}_{number}"
 
     def _which(self, given_id: str | None, given_index: object, function: Members) -> int:
         """Our index of the call that this fragment belongs to; len(calls) for a new one.

@@ -81,9 +81,9 @@ class OpenAIEmbeddings:
         reply = read_vectors(route, body, as_base64=as_base64)
         if reply is not None:
             return reply
-        return self._read_any(route, head, body, as_base64=as_base64)
+        return self.read_any(route, head, body, as_base64=as_base64)
 
-    def _read_any(self, route: Route, head: Head, body: bytes, *, as_base64: bool) -> Reply:
+    def read_any(self, route: Route, head: Head, body: bytes, *, as_base64: bool) -> Reply:
         """Answers of any shape, and those whose vectors must change their form."""
         fields = document_of(body, self.quirks)
         vectors = fields.get("data")

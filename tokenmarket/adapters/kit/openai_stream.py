@@ -6,7 +6,7 @@ Three ways through, with equal results but for the order of members:
 * plain: a typed decode proves that nothing needs cleaning (``chunk_plain.py``); the choices stay
   the bytes they came in.
 * fast: most events of a stream differ in one string only (the next few characters). What is around
-  it is learned and compared (``templates.py``). Renamed members (``reasoning``) cost nothing either.
+  it is learned and compared (``templates.py``). Renamed members (``reasoning``) cost nothing.
 
 So nothing here depends on how the upstream orders members or cuts its bytes.
 """
@@ -93,7 +93,7 @@ class StreamDecoder:
         so that any cut of the bytes delivers the same."""
         hot = self._hot
         if hot is not None and not self._pieces:  # one event like the last one: the usual read
-            before, after, out_before, out_after, begin, end, _, _ = hot
+            before, after, out_before, out_after, begin, end = hot
             if data.startswith(before) and data.endswith(after) and len(data) >= begin + end:
                 middle = data[begin:-end]
                 if not middle.translate(None, HARMLESS):
@@ -115,10 +115,10 @@ class StreamDecoder:
         if cut + 2 != len(data):
             self._keep(data[cut + 2 :])
             data = data[: cut + 2]
+        if not self._templates:
+            return self._feed_block(data, [])
         ours, rest = run_of_one_kind(self._templates, data)
-        if not rest:
-            return ours
-        return self._feed_block(rest, [ours] if ours else [])
+        return self._feed_block(rest, [ours] if ours else []) if rest else ours
 
     def finish(self) -> bytes:
         """The end of the body. Raises stream_broken unless the end was announced: ``[DONE]``, or a
@@ -127,8 +127,7 @@ class StreamDecoder:
             raise self._error
         out = self._last_event() if self._pieces or self._events is not None else b""
         if not self._choices or not (
-            self._done
-            or all(choice.finish_reason is not None for choice in self._choices.values())
+            self._done or all(choice.finish_reason is not None for choice in self._choices.values())
         ):
             raise UpstreamError("stream_broken", "the upstream's stream ended before its end")
         return out + self._owed() if self._quirks.think_tags else out
@@ -199,25 +198,25 @@ class StreamDecoder:
     def _feed_block(self, block: bytes, out: list[bytes]) -> bytes:
         """Several events, or one that no template fits as it is. The first one may teach how to
         relay those behind it at once."""
-        first, _, rest = block.partition(b"\n\n")
-        going = self._event(first, out)
-        if going and rest and self._text is not None:
-            ours, rest = run_of_one_kind(self._templates, rest)
+        end = block.find(b"\n\n") + 2
+        going = self._event(block[:end], out)
+        if going and self._text is not None and end < len(block):
+            ours, block = run_of_one_kind(self._templates, block[end:])
             if ours:
                 out.append(ours)
-        if going and rest:
-            for event in rest[:-2].split(b"\n\n"):
-                if not self._event(event, out):
-                    break
+            end = 0
+        while going and end < len(block):
+            begin, end = end, block.find(b"\n\n", end) + 2
+            going = self._event(block[begin:end], out)
         return self._given(out)
 
     def _event(self, event: bytes, out: list[bytes]) -> bool:
-        """One event by a template or slowly; False after an error."""
-        ours = one(self._templates, event + b"\n\n")
+        """One event (with its end) by a template or slowly; False after an error."""
+        ours = one(self._templates, event) if self._templates else None
         if ours is not None:
             out.append(ours)
             return True
-        found = payload(event)
+        found = payload(event[:-2])
         return found is None or self._one(found, event, out)
 
     def _run(self, payloads: list[bytes]) -> bytes:
@@ -238,7 +237,7 @@ class StreamDecoder:
         if written:
             out.append(written)
             if event is not None and self._text is not None:
-                template = learn(event + b"\n\n", written, self._text)
+                template = learn(event, written, self._text)
                 if template is not None and TEMPLATES_MAX:
                     self._hot = template
                     self._templates.insert(0, template)
@@ -437,8 +436,7 @@ class StreamDecoder:
     def _begin(self, index: int) -> ChoiceCleaner:
         if len(self._choices) >= CHOICES_MAX:
             raise UpstreamError("upstream_error", "the upstream's stream has too many choices")
-        stem = self._id.rpartition("-")[2]
-        cleaner = ChoiceCleaner(self._quirks, f"call_{stem}_{index}_", streamed=True)
+        cleaner = ChoiceCleaner(self._quirks, self._id, index, streamed=True)
         self._choices[index] = cleaner
         return cleaner
 

@@ -9,7 +9,6 @@ usage, an error or a finish reason, because every byte that could say so is comp
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 import msgspec
 
@@ -25,18 +24,9 @@ _escaped = re.compile(
 _MARK_BYTES = 6  # of what follows a text: enough to find its end in most cases
 
 
-class Template(NamedTuple):
-    """Bytes around the one text: theirs and ours, each with its quote; ``after`` with the event's
-    end. ``joint`` is what stands between two texts, ``begin`` and ``end`` are lengths."""
-
-    before: bytes
-    after: bytes
-    out_before: bytes
-    out_after: bytes
-    begin: int
-    end: int
-    joint: bytes
-    out_joint: bytes
+# Bytes around the one text, each with its quote: (theirs before, theirs after with the event's end,
+# ours before, ours after, length of theirs before, of theirs after).
+Template = tuple[bytes, bytes, bytes, bytes, int, int]
 
 
 def learn(event: bytes, written: bytes, words: str) -> Template | None:
@@ -48,21 +38,12 @@ def learn(event: bytes, written: bytes, words: str) -> Template | None:
         return None
     before, after = before + b'"', b'"' + after
     out_before, out_after = out_before + b'"', b'"' + out_after
-    return Template(
-        before,
-        after,
-        out_before,
-        out_after,
-        len(before),
-        len(after),
-        after + before,
-        out_after + out_before,
-    )
+    return before, after, out_before, out_after, len(before), len(after)
 
 
 def one(templates: list[Template], event: bytes) -> bytes | None:
     """Our event for one of theirs (with its end) that some template fits."""
-    for before, after, out_before, out_after, begin, end, _, _ in templates:
+    for before, after, out_before, out_after, begin, end in templates:
         if event.startswith(before) and event.endswith(after) and len(event) >= begin + end:
             middle = event[begin:-end]
             if is_inside(middle):
@@ -72,14 +53,15 @@ def one(templates: list[Template], event: bytes) -> bytes | None:
 
 def run_of_one_kind(templates: list[Template], data: bytes) -> tuple[bytes, bytes]:
     """(our events for as many at the beginning as one template fits, what remains)."""
-    for before, after, out_before, out_after, begin, end, joint, out_joint in templates:
+    for before, after, out_before, out_after, begin, end in templates:
         if data.startswith(before):
             last = data.rfind(after)
             if last < begin:
                 continue
-            words = _split(data[begin:last], joint)
+            words = _split(data[begin:last], after + before)
             if words is not None and is_inside(b" ".join(words)):
-                return out_before + out_joint.join(words) + out_after, data[last + end :]
+                ours = (out_after + out_before).join(words)
+                return out_before + ours + out_after, data[last + end :]
     return b"", data
 
 

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from tests.unit.adapters.made import OK, adapter, built, request, route
+from tokenmarket.adapters.kit.embeddings_plain import read_vectors
 from tokenmarket.core.errors import ApiError, UpstreamError
 from tokenmarket.core.usage import Usage
 
@@ -99,3 +100,70 @@ def test_token_ids_go_where_they_mean_something(ids: Any) -> None:
     with pytest.raises(ApiError) as caught:
         built("mistral", operation="embeddings", input=ids)
     assert (caught.value.code, caught.value.param) == ("REQUEST_002", "input")
+
+
+ITEM = {"object": "embedding", "index": 0, "embedding": [0.5, -1e-3, 2]}
+ONE = {"object": "list", "data": [ITEM], "model": "m", "usage": {"prompt_tokens": 3}}
+
+
+def raw_answer(*items: Any, indent: int | None = None, **more: Any) -> bytes:
+    body = ONE | {"data": list(items), "usage": {"prompt_tokens": 3, "total_tokens": 3}} | more
+    return json.dumps(
+        body, indent=indent, separators=(",", ":") if indent is None else None
+    ).encode()
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("as_base64", [False, True])
+def test_vectors_are_cut_out_of_plain_answers(indent: int | None, as_base64: bool) -> None:
+    vector: Any = "AAAAPwAAgL8=" if as_base64 else [0.5, -1e-3, 2]
+    items = [ITEM | {"index": n, "embedding": vector} for n in (0, 1, 2)]
+    body = raw_answer(*items, indent=indent)
+    reply = read_vectors(route(), body, as_base64=as_base64)
+    assert reply is not None
+    encoding = "base64" if as_base64 else "float"
+    made = request("embeddings", encoding_format=encoding)
+    assert adapter("openai", "embeddings").read(made, route(), OK, body).prefix == reply.prefix
+    assert json.loads(reply.payload(b"1")) == {
+        "object": "list",
+        "data": items,
+        "model": "ours",
+        "usage": 1,
+    }
+    assert reply.usage == Usage(input_tokens=3)
+
+
+PLAIN = raw_answer(ITEM, ITEM | {"index": 1})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        PLAIN[:-1],
+        PLAIN[: PLAIN.index(b"2]}")],
+        PLAIN.replace(b"[0.5", b"[NaN"),
+        PLAIN.replace(b"[0.5", b"[null"),
+        PLAIN.replace(b"[0.5", b"[[1]"),
+        PLAIN.replace(b"[0.5", b'["x"'),
+        PLAIN.replace(b"[0.5", b"[-Infinity"),
+        PLAIN.replace(b'"index":0', b'"index":0,"embedding":[7]'),  # which one would count?
+        PLAIN.replace(b'"index":0', b'"index":0,"new":{"embedding":[7]}'),
+        PLAIN.replace(b'"index":0', b'"index":"0"'),
+        PLAIN.replace(b'"model":"m"', b'"new":{"embedding":[1]}'),
+        PLAIN.replace(b'"object":"list"', b'"error":{"message":"x"}'),
+        PLAIN.replace(b'"data"', b'"dat"'),
+        PLAIN.replace(b'"embedding":[', b'"embedding" : ['),
+        raw_answer(),
+        raw_answer(ITEM | {"embedding": "AAAA"}),
+        raw_answer(ITEM, ITEM | {"embedding": "AAAA"}),
+    ],
+)
+def test_other_answers_are_decoded(body: bytes) -> None:
+    assert read_vectors(route(), body, as_base64=False) is None
+
+
+def test_a_base64_that_is_none_is_decoded() -> None:
+    body = raw_answer(ITEM | {"embedding": 'AA"A\n'})
+    assert read_vectors(route(), body, as_base64=True) is None

@@ -140,6 +140,55 @@ def test_a_text_that_is_found_elsewhere_is_no_template() -> None:
     assert "provider" not in chunks[1]
 
 
+def test_many_events_in_one_read() -> None:
+    """Runs of one kind, with texts that look like their borders, and what comes after them."""
+    words = ["a", 'q"},"logprobs":null', "}", '"}', "\\", "\n", "é", ""]
+    events = [chunk({"content": word}) for word in words]
+    data = b"".join([ROLE, *events, *events, STOP, LAST, DONE, HELLO])
+    chunks, usage, error = play(decoder(), data)
+    assert (usage, error) == (Usage(input_tokens=3, output_tokens=2), None)
+    assert text_of(chunks) == "".join(words) * 2  # and nothing after the end
+    assert play(decoder(), data[:300], data[300:]) == (chunks, usage, error)
+    assert play(decoder(), *(part + b"\n\n" for part in data[:-2].split(b"\n\n")))[0] == chunks
+
+
+@pytest.mark.parametrize("name", ["openai", "groq", "mistral"])
+def test_bytes_that_are_no_text_are_an_error(name: str) -> None:
+    bad = HELLO.replace(b"Hello", b"\xff")
+    assert play(decoder(name), bad, STOP, DONE)[2] == "upstream_error"
+    chunks, _, error = play(decoder(name), HELLO, bad, STOP, DONE)
+    assert (text_of(chunks), error) == ("Hello", "upstream_error")
+
+
+@pytest.mark.parametrize("name", ["content", "reasoning_content", "refusal"])
+def test_every_text_is_output(name: str) -> None:
+    stream = decoder()
+    stream.feed(ROLE)
+    assert not stream.delivered_output
+    stream.feed(chunk({name: "x"}))
+    assert stream.delivered_output
+
+
+def test_plain_and_cleaned_chunks_are_written_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream: tuple[bytes, ...] = (
+        chunk({"role": "assistant", "content": ""}, service_tier="default"),
+        chunk({"reasoning_content": "why"}, system_fingerprint="fp", service_tier="own"),
+        chunk({"content": "a", "refusal": None}, service_tier=None),
+        chunk({"content": "b"}, obfuscation="x", usage=COUNTS | {"total_tokens": 9}),
+        tool(index=0, id="c1", type="function", function={"name": "f", "arguments": ""}),
+        chunk({}, "stop", created=0),
+        LAST,
+    )
+    for name in ("openai", "vllm", "minimax"):
+        fast, slow = decoder(name), decoder(name)
+        plain = play(fast, *stream, DONE)
+        with monkeypatch.context() as patch:
+            patch.setattr(openai_stream, "plain_chunk", lambda _: None)
+            assert play(slow, *stream, DONE) == plain
+        assert (fast.finish_reason, fast.upstream_id) == (slow.finish_reason, slow.upstream_id)
+        assert fast.tail(b"1") == slow.tail(b"1")
+
+
 def test_obfuscation_and_filters_are_removed() -> None:
     verdict = event({"choices": [], "id": "", "model": "", "prompt_filter_results": [{}]})
     padded = chunk({"content": "a"}, obfuscation="xyz")
