@@ -53,8 +53,6 @@ RESPONSE_BYTES_MAX = 64 * 1024 * 1024
 ERROR_BODY_BYTES_MAX = 256 * 1024
 ATTEMPTS_PER_ROUTE_MAX = 4  # keys of a pool that may be refused one after the other
 EVENTS_SPARE = 1_024  # role, finish and empty events of all choices
-_encode = msgspec.json.Encoder().encode
-_NULL = msgspec.Raw(b"null")
 
 
 class Gateway:
@@ -316,10 +314,7 @@ class Gateway:
         exchange.end_attempt(len(exchange.attempts) - 1, now_us, None)
         exchange.finish_reason = reply.finish_reason
         charge_nano = self.settlement.price(exchange, route, reply.usage)
-        document = reply.document
-        usage = self.settlement.usage_json(exchange, charge_nano)
-        document["usage"] = _NULL if usage is None else msgspec.Raw(usage)
-        payload = _encode(document)
+        payload = reply.payload(self.settlement.usage_json(exchange, charge_nano))
         if claim is not None:
             claim.answered(200, "application/json", payload)
         offset = self.settlement.close(exchange, "succeeded", charge_nano, claim)

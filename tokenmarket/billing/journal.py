@@ -29,9 +29,9 @@ from collections.abc import Callable
 from functools import partial
 from mmap import ALLOCATIONGRANULARITY, mmap
 from pathlib import Path
-from queue import SimpleQueue
 from zlib import crc32
 
+from tokenmarket.billing.disk import DiskThread
 from tokenmarket.billing.frames import (
     HASH_AT,
     HEADER_BYTES,
@@ -81,42 +81,6 @@ def _sync_directory(directory: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-class _Thread:
-    """One thread for what blocks on the disk; cheaper per job than an executor with futures."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._jobs: SimpleQueue[tuple[Callable[[], None], Callable[[str | None], None]] | None] = (
-            SimpleQueue()
-        )
-        # daemon: a process that forgets to close must still be able to exit
-        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
-        self._thread.start()
-
-    def do(self, job: Callable[[], None], then: Callable[[str | None], None]) -> None:
-        """Run ``job`` in the thread, after those before it; then ``then(why it failed or None)``
-        on the loop."""
-        self._jobs.put((job, then))
-
-    def end(self) -> None:
-        """Wait until the running job has come to its end, and forget the answers."""
-        self._jobs.put(None)
-        self._thread.join()
-
-    def _run(self) -> None:
-        while (item := self._jobs.get()) is not None:
-            job, then = item
-            why = None
-            try:
-                job()
-            except Exception as error:  # whatever it is, the journal must not believe it worked
-                why = str(error) or type(error).__name__
-            try:
-                self._loop.call_soon_threadsafe(then, why)
-            except RuntimeError:
-                return  # the loop is closed: nobody wants to know
 
 
 class Journal:
@@ -170,7 +134,7 @@ class Journal:
         self._room = 0
         self._begin(1, self._make_segment(1))
         self.synced = self.place
-        self._thread = _Thread(self._loop)
+        self._thread = DiskThread(self._loop)
 
     def _begin(self, segment: int, fd: int) -> None:
         """Go on at the start of this segment."""

@@ -10,18 +10,19 @@ import logging
 from pathlib import Path
 
 from tokenmarket.billing.clock import Clock
+from tokenmarket.billing.frames import JournalCorrupt
 from tokenmarket.billing.funds import Admission
 from tokenmarket.billing.journal import SEGMENT_AGE_US, Journal, JournalFailed
 from tokenmarket.billing.leases import Leases
 from tokenmarket.billing.poster import BATCH_RECORDS, Frozen, Poster
-from tokenmarket.billing.recovery import collect_garbage
+from tokenmarket.billing.recovery import collect_garbage, drop_posted_segments
 from tokenmarket.ledger.grants import expire
 from tokenmarket.store.database import Database
 from tokenmarket.store.money_moves import Rejected, Unavailable
 
 logger = logging.getLogger(__name__)
 
-POST_AFTER_S = 0.12
+POST_AGE_US = 165_000  # of the oldest end when its batch is posted: fewer statements per request
 RETRY_S = 0.5
 TICK_S = 1.0
 BACKLOG_US = 60_000_000
@@ -94,7 +95,8 @@ class Keeper:
             self._wake.set()
         elif self._timer is None:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(POST_AFTER_S, self._due)
+            wait_us = max(0, POST_AGE_US - self._poster.lag_us())
+            self._timer = loop.call_later(seconds(wait_us), self._due)
 
     def _due(self) -> None:
         self._timer = None
@@ -168,7 +170,15 @@ class Keeper:
                 await expire(self._database, self._clock.wall_us())
         if now_us - self._collected_us > COLLECT_EVERY_US:
             self._collected_us = now_us
-            await collect_garbage(self._database, self._root, self._clock.wall_us())
+            await self._collect()
+
+    async def _collect(self) -> None:
+        wall_us = self._clock.wall_us()
+        try:
+            await collect_garbage(self._database, self._root, wall_us)
+            drop_posted_segments(self._journal.directory, self._poster.cursor, wall_us)
+        except (OSError, JournalCorrupt) as error:
+            logger.warning("old journal files stay: %s", error)
 
     def _watch_backlog(self) -> None:
         if self._admission.stopped is not None and not self._admission.stopped.startswith(

@@ -18,11 +18,11 @@ from typing import NamedTuple
 import msgspec
 
 from tokenmarket.billing.clock import Clock
-from tokenmarket.billing.frames import JournalCorrupt
-from tokenmarket.billing.journal import AlreadyRunning, take_lock
+from tokenmarket.billing.frames import JournalCorrupt, segment_of
+from tokenmarket.billing.journal import AlreadyRunning, segment_path, take_lock
 from tokenmarket.billing.poster import BATCH_RECORDS, Frozen, post_ends, transfer_ids
 from tokenmarket.billing.records import End, H, P, S, UsageEvent, V
-from tokenmarket.billing.replay import ADOPTED, Story, tell
+from tokenmarket.billing.replay import ADOPTED, Story, segments, tell
 from tokenmarket.core.money import usd_from_nano
 from tokenmarket.store.database import Database
 from tokenmarket.store.money import DAY_US
@@ -215,4 +215,17 @@ async def collect_garbage(database: Database, root: Path, now_us: int) -> int:
         if ended_us + KEPT_US < now_us and directory.is_dir():
             shutil.rmtree(directory)
             removed += 1
+    return removed
+
+
+def drop_posted_segments(directory: Path, cursor: int, now_us: int) -> int:
+    """Remove what a live journal need not keep: segments before the cursor, last written more than
+    72 hours ago. Returns how many. Raises OSError, JournalCorrupt."""
+    removed = 0
+    for number in segments(directory):
+        path = segment_path(directory, number)
+        if number >= segment_of(cursor) or path.stat().st_mtime_ns // 1000 + KEPT_US >= now_us:
+            break  # never one between others
+        path.unlink()
+        removed += 1
     return removed

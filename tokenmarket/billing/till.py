@@ -1,8 +1,8 @@
 """The synchronous part of the wallet: everything a request does with money, in memory and journal.
 
-No function here awaits, and none does I/O but copying one record into the journal. So each of them is
-atomic on the event loop, and each changes memory only after its record is written: a failed write
-leaves nothing behind. ``wallet.py`` adds what talks to SQL.
+No function here awaits, and none does I/O but copying one record into the journal. So each of them
+is atomic on the event loop, and each changes memory only after its record is written: a failed
+write leaves nothing behind. ``wallet.py`` adds what talks to SQL.
 """
 
 from __future__ import annotations

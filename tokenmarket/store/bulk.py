@@ -1,11 +1,11 @@
 """Statements for the driver itself: text made once from Core, values in the order of its ``?``.
 
-What runs many times a second goes past SQLAlchemy (``Database.write_at_once``). Many rows go in with
-one statement, so that the SQL thread takes the interpreter lock once: ``executemany`` steps row by
-row and asks for the lock at every step, next to a busy event loop; ``INSERT ... SELECT ... FROM
-json_each`` needs one step but five times the CPU (measured, 25 columns). So the rows are one VALUES
-list, padded to a power of two with rows of NULL that a WHERE drops: few distinct statements, which
-stay prepared in the driver's cache. About 3 µs per usage event.
+What runs many times a second goes past SQLAlchemy (``Database.write_at_once``). Many rows go in
+with one statement, so that the SQL thread takes the interpreter lock once: ``executemany`` steps
+row by row and asks for the lock at every step, next to a busy event loop; ``INSERT ... SELECT ...
+FROM json_each`` needs one step but five times the CPU (measured, 25 columns). So the rows are one
+VALUES list, padded to a power of two with rows of NULL that a WHERE drops: few distinct statements,
+which stay prepared in the driver's cache. About 3 µs per usage event.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from itertools import repeat
 from sqlalchemy import Table
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql import ClauseElement
+from sqlalchemy.sql.compiler import SQLCompiler
 
 ROWS_MAX = 1024  # times 20 columns: below SQLite's 32,766 parameters
 _ROWS_MIN = 8
@@ -27,6 +28,8 @@ class Prepared:
 
     def __init__(self, statement: ClauseElement) -> None:
         compiled = statement.compile(dialect=sqlite.dialect(paramstyle="qmark"))
+        if not isinstance(compiled, SQLCompiler):
+            raise TypeError("only SELECT, INSERT, UPDATE and DELETE have parameters")
         self.text = str(compiled)
         self._names: Sequence[str] = compiled.positiontup or ()
 

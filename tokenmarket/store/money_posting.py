@@ -223,8 +223,8 @@ async def set_aside(
 
 
 async def close_worker(database: Database, batch: Batch, now_us: int) -> None:
-    """The end of a journal (``batch`` has no rows), the return of all its leases and the worker's end: one
-    transaction, won by exactly one of several adopters. Raises as ``post``."""
+    """The end of a journal (``batch`` has no rows), the return of all its leases and the worker's
+    end: one transaction, won by exactly one of several adopters. Raises as ``post``."""
     async with money_transaction(database) as conn:
         await _move(conn, batch, now_us)
         query = select(

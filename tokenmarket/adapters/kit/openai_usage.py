@@ -19,7 +19,15 @@ from tokenmarket.core.usage import Usage
 _decode = msgspec.json.Decoder(dict[str, object]).decode
 
 _COUNTS = 3  # prompt, completion, total: with no more members than these there are no aliases
-_OPENAI_MEMBERS = 5  # the counts and both details
+# What some vendors bill beside tokens.
+_BESIDE = frozenset(
+    {
+        "num_search_queries",
+        "num_sources_used",
+        "prompt_audio_seconds",
+        "server_tool_use_details",
+    }
+)
 
 # Where vendors keep the cached part of the prompt, besides prompt_tokens_details.cached_tokens.
 _CACHED_ALIASES = (
@@ -166,7 +174,7 @@ def parse_usage(
         attributes=_attributes(usage, service_tier),
         flags=tuple(flags),
     )
-    if len(usage) <= _OPENAI_MEMBERS:
+    if _BESIDE.isdisjoint(usage):
         return found
     return msgspec.structs.replace(
         found,

@@ -168,3 +168,24 @@ def test_any_object_is_read_and_can_be_billed(
         assert billed.input_tokens >= 0
         assert billed.output_tokens >= 0
         assert billed.prompt_tokens <= 10**8
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({"num_sources_used": 2}, Usage(input_tokens=3, output_tokens=2, searches=2)),
+        ({"num_sources_used": 0, "cost_in_usd_ticks": 5}, Usage(input_tokens=3, output_tokens=2)),
+        (
+            {"prompt_cache_hit_tokens": 2, "prompt_cache_miss_tokens": 1},
+            Usage(input_tokens=1, cached_input_tokens=2, output_tokens=2),
+        ),
+        ({"queue_time": 0.1, "total_time": 1.5}, Usage(input_tokens=3, output_tokens=2)),
+        (
+            {"completion_tokens_details": {"accepted_prediction_tokens": 1}},
+            Usage(input_tokens=3, output_tokens=2, accepted_prediction_tokens=1),
+        ),
+    ],
+)
+def test_members_beside_the_counts(more: dict[str, Any], expected: Usage) -> None:
+    counts = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+    assert parsed(counts | more) == expected
