@@ -1,6 +1,6 @@
 """The journal's thread: what blocks on the disk is done here, next to the event loop.
 
-An executor with futures does the same for three times the CPU, fifty times a second.
+An executor with futures does the same for more CPU (88 against 50 µs measured, 50 times a second).
 """
 
 from __future__ import annotations

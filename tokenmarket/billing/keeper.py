@@ -22,7 +22,8 @@ from tokenmarket.store.money_moves import Rejected, Unavailable
 
 logger = logging.getLogger(__name__)
 
-POST_AGE_US = 165_000  # of the oldest end when its batch is posted: fewer statements per request
+POST_AGE_US = 170_000  # of the oldest end when its batch is posted: fewer statements per request
+ONE_US_S = 0.000_001
 RETRY_S = 0.5
 TICK_S = 1.0
 BACKLOG_US = 60_000_000
@@ -57,6 +58,7 @@ class Keeper:
         self._lock = lock
         self._background = background
         self._wake = asyncio.Event()
+        self._posting = False
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
@@ -89,14 +91,14 @@ class Keeper:
 
     def synced(self) -> None:
         """The journal has more on disk than before."""
-        if not self._background or not self._poster.pending:
+        if not self._background or not self._poster.pending or self._posting:
             return
         if self._waiters or len(self._poster.pending) >= BATCH_RECORDS:
             self._wake.set()
         elif self._timer is None:
             loop = asyncio.get_running_loop()
             wait_us = max(0, POST_AGE_US - self._poster.lag_us())
-            self._timer = loop.call_later(seconds(wait_us), self._due)
+            self._timer = loop.call_later(wait_us * ONE_US_S, self._due)
 
     def _due(self) -> None:
         self._timer = None
@@ -117,7 +119,9 @@ class Keeper:
         while True:
             await self._wake.wait()
             self._wake.clear()
+            self._posting = True
             try:
+                await self._flush()
                 await self._poster.run(self._journal.synced)
             except Frozen as error:
                 logger.critical("%s", error)
@@ -128,7 +132,17 @@ class Keeper:
                 logger.warning("posting waits for the database: %s", error)
                 await asyncio.sleep(RETRY_S)
                 self._wake.set()
+            finally:
+                self._posting = False
             self._answer_waiters(None)
+            self.synced()  # what came meanwhile, and was not due then
+
+    async def _flush(self) -> None:
+        """What has just been written goes into this batch too, not into one of its own."""
+        try:
+            await self._journal.flush()
+        except JournalFailed:
+            pass  # what is on disk is posted all the same
 
     def _answer_waiters(self, error: Frozen | None) -> None:
         waiting, self._waiters = self._waiters, []

@@ -69,13 +69,22 @@ def batch_of(worker_id: str, from_b: int, ends: Sequence[tuple[int, End]], now_u
         event = record.event
         windows = ""
         if isinstance(record, S):
-            legs = record.legs
-            request_id = record.request_id
-            for name, leg in zip(transfer_ids(request_id, len(legs)), legs, strict=True):
-                account, lease_no, amount = leg
-                transfers += (name, event.org_id, account, amount, request_id, event.finished_us)
-                slice_of = (account, lease_no)
-                captured[slice_of] = captured.get(slice_of, 0) + amount
+            request_id, legs = record.request_id, record.legs
+            if len(legs) == 1:  # nearly every request
+                names: Sequence[str] = (request_id + ".c",)
+            else:
+                names = transfer_ids(request_id, len(legs))
+            for number, (account, lease_no, amount) in enumerate(legs):
+                transfers += (
+                    names[number],
+                    event.org_id,
+                    account,
+                    amount,
+                    request_id,
+                    event.finished_us,
+                )
+                leg = (account, lease_no)
+                captured[leg] = captured.get(leg, 0) + amount
             if record.windows:
                 windows = " ".join([name for name, _ in record.windows])
                 _add_windows(batch, record)

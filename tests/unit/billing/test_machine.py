@@ -16,7 +16,16 @@ EXAMPLES = int(os.environ.get("TOKENMARKET_MONEY_EXAMPLES", "25"))
 
 @pytest.mark.timeout(0 if EXAMPLES > 25 else 110)
 def test_whatever_happens_the_books_are_right() -> None:
-    logging.getLogger("tokenmarket").setLevel(logging.CRITICAL)
+    quiet = logging.getLogger("tokenmarket")
+    before = quiet.level
+    quiet.setLevel(logging.CRITICAL)
+    try:
+        _run()
+    finally:
+        quiet.setLevel(before)
+
+
+def _run() -> None:
     run_state_machine_as_test(
         MoneyMachine,
         settings=settings(

@@ -15,7 +15,6 @@ from tokenmarket.billing.wallet import (
     Capture,
     HoldEnded,
     InsufficientFunds,
-    SpendLimitReached,
     Wallet,
 )
 from tokenmarket.ledger.grants import expire
@@ -260,123 +259,6 @@ async def test_idle_money_goes_back_and_comes_again() -> None:
         await wallet.close()
         assert await w.differences() == []
         assert await w.scalar("SELECT dr_posted FROM account") == 1_000
-
-
-async def test_spend_limits_are_all_or_nothing_and_the_smallest_wins() -> None:
-    async with world() as w:
-        await w.add_owner(org_day=1_000, key_total=300)
-        await w.add_owner(key="k2")
-        await w.grant(5_000)
-        wallet = await w.open()
-        funds, other = await wallet.funds("o1", "k1"), await wallet.funds("o1", "k2")
-        assert wallet.affordable_nano(funds, "m") == 300
-        assert wallet.affordable_nano(other, "m") == 1_000
-        hold = w.hold(funds, "r1", 250)
-        with pytest.raises(SpendLimitReached) as caught:
-            w.hold(funds, "r2", 100)
-        limit = caught.value
-        assert (limit.owner, limit.period, limit.limit_nano) == ("key", "total", 300)
-        assert (limit.used_nano, limit.resets_at_s, limit.in_flight) == (0, None, True)
-        with pytest.raises(SpendLimitReached) as caught:
-            w.hold(other, "r2", 751)
-        assert (caught.value.owner, caught.value.period) == ("organization", "day")
-        assert caught.value.resets_at_s == (NOON_US + DAY_US // 2) // 1_000_000
-        w.settle(hold, 200)
-        assert wallet.affordable_nano(funds, "m") == 100
-        assert wallet.affordable_nano(other, "m") == 800
-        await wallet.flush()
-        assert await w.scalar("SELECT used_nano FROM spend_window WHERE owner_kind = 'key'") == 200
-        await wallet.close()
-        assert await w.differences() == []
-
-
-async def test_a_new_day_opens_a_new_window_and_the_old_hold_stays_in_its_own() -> None:
-    async with world() as w:
-        await w.add_owner(key_day=100)
-        await w.grant(5_000)
-        wallet = await w.open()
-        funds = await wallet.funds("o1", "k1")
-        late = w.hold(funds, "r1", 100)
-        w.clock.advance(DAY_US)
-        with pytest.raises(InsufficientFunds):
-            w.hold(funds, "r2", 100)
-        assert await wallet.refill(funds, 100)
-        w.settle(w.hold(funds, "r2", 100), 100)
-        w.settle(late, 60)
-        await wallet.flush()
-        rows = await w.scalar(
-            "SELECT group_concat(used_nano, ',') FROM (SELECT * FROM spend_window ORDER BY id)"
-        )
-        assert rows == "60,100"
-        await wallet.close()
-        assert await w.differences() == []
-
-
-async def test_idle_limits_are_given_back_and_are_not_mistaken_for_used_up() -> None:
-    async with world() as w:
-        await w.add_owner(key_month=100)
-        await w.grant(5_000)
-        wallet = await w.open()
-        funds = await wallet.funds("o1", "k1")
-        w.settle(w.hold(funds, "r1", 50), 30)
-        await wallet.flush()
-        w.clock.advance(11_000_000)
-        await wallet.release_idle(w.clock.monotonic)
-        w.clock.advance(11_000_000)
-        await wallet.release_idle(w.clock.monotonic)
-        assert await w.scalar("SELECT leased_nano FROM spend_window") == 0
-        with pytest.raises(InsufficientFunds):
-            w.hold(funds, "r2", 70)
-        assert await wallet.refill(funds, 70)
-        hold = w.hold(funds, "r2", 70)
-        with pytest.raises(SpendLimitReached):
-            w.hold(funds, "r3", 1)
-        w.settle(hold, 70)
-        await wallet.close()
-        assert await w.differences() == []
-
-
-async def test_limits_change_while_requests_run() -> None:
-    async with world() as w:
-        await w.add_owner(key_total=1_000)
-        await w.grant(5_000)
-        wallet = await w.open()
-        funds = await wallet.funds("o1", "k1")
-        hold = w.hold(funds, "r1", 800)
-        await w.limit(key_total=500)
-        await wallet.reload()
-        assert await wallet.refill(funds, 0)
-        assert wallet.affordable_nano(funds, "m") == 0
-        with pytest.raises(SpendLimitReached):
-            w.hold(funds, "r2", 1)
-        w.settle(hold, 300)
-        assert wallet.affordable_nano(funds, "m") == 200
-        await w.limit(key_total=2_000)
-        await wallet.reload()
-        assert await wallet.refill(funds, 0)
-        assert wallet.affordable_nano(funds, "m") == 1_700
-        await w.limit(key_total=None)
-        await wallet.reload()
-        assert await wallet.refill(funds, 0)
-        assert wallet.affordable_nano(funds, "m") == 4_700
-        await wallet.close()
-        assert await w.differences() == []
-
-
-async def test_a_limit_set_late_counts_what_was_spent_before() -> None:
-    async with world() as w:
-        await w.add_owner()
-        await w.grant(5_000)
-        wallet = await w.open()
-        funds = await wallet.funds("o1", "k1")
-        w.settle(w.hold(funds, "r1", 400), 400)
-        await wallet.flush()
-        await w.limit(key_day=500)
-        await wallet.reload()
-        assert await wallet.refill(funds, 0)
-        assert wallet.affordable_nano(funds, "m") == 100
-        await wallet.close()
-        assert await w.differences() == []
 
 
 async def test_free_requests_need_no_money() -> None:
