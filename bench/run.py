@@ -157,7 +157,7 @@ class Bench:
             )
 
     async def _many(self, target: Target) -> None:
-        count = max(1_000, self.plan.requests - target.answered)
+        count = max(20_000, self.plan.requests - target.answered)  # many batches, not one or two
         sql = await measure.sql_per_request(target, count)
         self._add("SQL operations per request", "", None, sql, (None, 0.01), digits=4)
         memory_mib = target.process.rss_mib()
