@@ -4,7 +4,7 @@
 
 What a reader must know:
 
-* Bytes are pushed: ``client.send`` is called from here, inside the hold; nothing is a generator.
+* Bytes are pushed: ``client.write`` is called from here, inside the hold; nothing is a generator.
 * A request ends in exactly one outcome: ``settlement.close`` is the only place that ends a hold,
   and it does so once; its journal record is written before the last byte leaves.
 * The next route is tried only while no byte has reached the client, and only after the failed
@@ -336,16 +336,22 @@ class Gateway:
         exchange.decoder = decoder
         # An event carries a token at least: more events than held tokens cannot be paid for.
         events_max = exchange.bound.output_tokens + EVENTS_SPARE
-        while data := await response.chunk():
+
+        def take(data: bytes) -> bool:
+            """One read of the upstream goes straight on; True: the client reads slowly."""
             events = decoder.feed(data)
-            if events:
-                if not client.begun:
-                    self._begin(exchange, client)
-                exchange.events_sent += events.count(b"\n\n")
-                if exchange.events_sent > events_max:
-                    raise UpstreamError("upstream_error", "more output than was asked for")
-                self.settlement.note_progress(exchange, route, len(data))
-                await client.send(events)
+            if not events:
+                return False
+            if not client.begun:
+                self._begin(exchange, client)
+            exchange.events_sent += events.count(b"\n\n")
+            if exchange.events_sent > events_max:
+                raise UpstreamError("upstream_error", "more output than was asked for")
+            self.settlement.note_progress(exchange, route, len(data))
+            return client.write(events)
+
+        while await response.relay(take):
+            await client.drained()
         rest = decoder.finish()
         client.cancellable = False
         exchange.end_attempt(len(exchange.attempts) - 1, self.clock.monotonic_us(), None)

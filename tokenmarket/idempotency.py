@@ -140,14 +140,19 @@ class Recorder:
     def begin(self, status: int, head: bytes) -> None:
         self._client.begin(status, head)
 
-    async def send(self, data: bytes) -> None:
+    def write(self, data: bytes) -> bool:
         if len(self._sent) <= ANSWER_BYTES_MAX:
             self._sent += data
-        if not self._client.gone:
-            try:
-                await self._client.send(data)
-            except ClientGone:
-                return
+        try:
+            return self._client.write(data)
+        except ClientGone:
+            return False
+
+    async def drained(self) -> None:
+        try:
+            await self._client.drained()
+        except ClientGone:
+            return
 
     def end(self, data: bytes) -> None:
         self._client.end(data)

@@ -135,6 +135,13 @@ class SandboxResponse:
         self.complete = True
         return b""
 
+    async def relay(self, take: Callable[[bytes], bool]) -> bool:
+        """Hand every chunk to ``take``: True when it wants a rest, False at the end."""
+        while data := await self.chunk():
+            if take(data):
+                return True
+        return False
+
     def abort(self) -> None:
         """We want no more. A ``chunk`` that is waiting ends at once; nothing happens after the
         end."""

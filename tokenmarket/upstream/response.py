@@ -7,6 +7,7 @@ line "for the connection" is not for the gateway.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from tokenmarket.adapters.protocol import Head
@@ -18,6 +19,9 @@ from tokenmarket.upstream.keepalive import Waiting
 WAIT_HEAD: Final = 0
 WAIT_CHUNK: Final = 1
 WAIT_BODY: Final = 2
+WAIT_TAKE: Final = 3
+
+Take = Callable[[bytes], bool]
 
 
 class Line(Protocol):
@@ -53,6 +57,8 @@ class UpstreamResponse:
         "reused",
         "sent_s",
         "started_s",
+        "take",
+        "take_error",
         "timeouts",
         "waiter",
         "waiting",
@@ -74,6 +80,8 @@ class UpstreamResponse:
         self.connection: Line | None = None
         self.waiter: asyncio.Future[None] | None = None
         self.error: UpstreamError | None = None
+        self.take: Take | None = None
+        self.take_error: BaseException | None = None
         self.inflater: Inflater | None = None
         self.waiting: Waiting | None = None
 
@@ -111,6 +119,29 @@ class UpstreamResponse:
         if self.paused:
             self._resume()
         return data
+
+    async def relay(self, take: Take) -> bool:
+        """Hand every chunk to ``take`` the moment it arrives, without a task switch in between.
+
+        Returns True when ``take`` did (it wants a rest: what arrives then waits, within bounds),
+        False at the end of the body. Raises what ``take`` raised, and what ``chunk`` raises.
+        """
+        while True:
+            if self.inbox and take(await self.chunk()):
+                return True
+            if self.error is not None:
+                raise self.error
+            if self.complete:
+                return False
+            self.take, self.take_error = take, None
+            try:
+                await self._wait(WAIT_TAKE)
+            finally:
+                rest, self.take = self.take is None, None
+            if self.take_error is not None:
+                raise self.take_error
+            if rest:
+                return True
 
     async def read(self, bytes_max: int) -> bytes:
         """The whole body; does not wait when it is here already.
@@ -157,6 +188,18 @@ class UpstreamResponse:
 
     # ---------------------------------------------------------- for the connection and the client
 
+    def _give(self, take: Take) -> bool:
+        """What arrived goes to the reader's function; whether it takes more."""
+        chunks, self.inbox = self.inbox, []
+        self.queued_bytes = 0
+        if self.paused:
+            self._resume()
+        try:
+            return not take(chunks[0] if len(chunks) == 1 else b"".join(chunks))
+        except BaseException as error:
+            self.take_error = error
+            return False
+
     def check_head(self) -> None:
         """For ``UpstreamClient.send``: raise if there is no head."""
         if not self.head_s and self.error is not None:
@@ -166,6 +209,14 @@ class UpstreamResponse:
         waiter = self.waiter
         if waiter is None or waiter.done():
             return
+        if self.take is not None:
+            if self.inbox and not self._give(self.take):
+                self.take = None
+                self.waiter = None
+                waiter.set_result(None)
+                return
+            if not self.complete and self.error is None:
+                return
         if (
             (self.inbox and self.wants == WAIT_CHUNK)
             or self.complete

@@ -114,10 +114,14 @@ class AsgiClient:
     def begin(self, status: int, head: bytes) -> None:
         self._start(status, head)
 
-    async def send(self, data: bytes) -> None:
+    def write(self, data: bytes) -> bool:
+        """Queues; ASGI's send can only be awaited, so every write asks for ``drained``."""
         if self.gone:
             raise ClientGone
         self._pending.append({"type": "http.response.body", "body": data, "more_body": True})
+        return True
+
+    async def drained(self) -> None:
         await self.flush()
 
     def end(self, data: bytes) -> None:

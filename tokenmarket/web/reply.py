@@ -80,14 +80,17 @@ class Reply:
             )
         )
 
-    async def send(self, data: bytes) -> None:
-        """Stream bytes; waits while the client is slow."""
+    def write(self, data: bytes) -> bool:
+        """Stream bytes; True when the client is slow. Raises ClientGone."""
         connection = self._connection
         if connection.gone:
             raise ClientGone
         connection.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
-        if connection.drain_waiter is not None:
-            await connection.drained()
+        return connection.drain_waiter is not None
+
+    async def drained(self) -> None:
+        """Returns when the client has taken enough to be sent more; ClientGone if it left."""
+        await self._connection.drained()
 
     def end(self, data: bytes) -> None:
         """The last stream bytes."""

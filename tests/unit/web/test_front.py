@@ -196,7 +196,8 @@ async def test_a_stream_is_chunked_and_waits_for_a_slow_reader() -> None:
     async def stream(inbound: Inbound, client: Client) -> None:
         client.begin(200, OK)
         for n in range(4):
-            await client.send(b"abc")
+            client.write(b"abc")
+            await client.drained()
             sent.append(n)
         client.end(b"z")
 
@@ -222,7 +223,8 @@ async def test_a_slow_reader_that_leaves_wakes_the_stream() -> None:
     async def stream(inbound: Inbound, client: Client) -> None:
         client.begin(200, OK)
         try:
-            await client.send(b"abc")
+            client.write(b"abc")
+            await client.drained()
         except ClientGone:
             outcome.append("gone")
 
@@ -239,7 +241,8 @@ async def test_a_slow_reader_that_leaves_wakes_the_stream() -> None:
 async def test_http_1_0_gets_an_unframed_stream_and_a_close() -> None:
     async def stream(inbound: Inbound, client: Client) -> None:
         client.begin(200, OK)
-        await client.send(b"abc")
+        client.write(b"abc")
+        await client.drained()
         client.end(b"z")
 
     of = front(stream)
@@ -304,7 +307,8 @@ async def test_a_body_that_drips_is_too_slow_in_the_end() -> None:
 async def test_a_reader_that_takes_nothing_is_cut() -> None:
     async def stream(inbound: Inbound, client: Client) -> None:
         client.begin(200, OK)
-        await client.send(b"abc")
+        client.write(b"abc")
+        await client.drained()
 
     of = front(stream, write_stall_s=60.0)
     connection, paper = connect(of)
