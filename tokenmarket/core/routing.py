@@ -120,6 +120,10 @@ def plan(
                 )
         ordered = _order(usable, request, model, policy, draw) if len(usable) > 1 else usable
         if choice is not None and not choice.allow_fallbacks:
+            candidates += [
+                Candidate(r.provider.name, r.upstream_model, "skipped", "allow_fallbacks is false")
+                for r, _ in ordered[1:]
+            ]
             ordered = ordered[:1]
         routes += [route for route, _ in ordered]
     if not routes:
