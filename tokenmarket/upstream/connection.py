@@ -34,6 +34,7 @@ from tokenmarket.upstream.headers import (
 )
 from tokenmarket.upstream.inflate import CODINGS, Inflater
 from tokenmarket.upstream.keepalive import SUSPECT, Waiting
+from tokenmarket.upstream.outbox import Outbox
 from tokenmarket.upstream.response import WAIT_BODY, UpstreamResponse
 
 QUIET_BYTES_MAX: Final = HEAD_BYTES_MAX + 4096  # in a row, without a byte of body
@@ -63,6 +64,7 @@ class Connection(asyncio.Protocol):
         "_keep",
         "_loop",
         "_now_s",
+        "_outbox",
         "_parser",
         "_poll",
         "_quiet_bytes",
@@ -72,6 +74,7 @@ class Connection(asyncio.Protocol):
         "_skip_body",
         "_special",
         "_transport",
+        "_unsent",
         "_until_eof",
         "expires_s",
         "idle_since_s",
@@ -84,6 +87,8 @@ class Connection(asyncio.Protocol):
         self._home = home
         self._clock = clock
         self._loop = asyncio.get_running_loop()
+        self._outbox = Outbox.of(self._loop)
+        self._unsent: tuple[bytes, bytes] | None = None  # a request that leaves with this turn
         self._response: UpstreamResponse | None = None
         # There is no ``on_header``: two objects and a call for each header would cost more than the
         # parser itself. ``headers.py`` reads them from the bytes that arrived.
@@ -118,11 +123,19 @@ class Connection(asyncio.Protocol):
         self._done = self._relaying = self._special = False
         if skip_body:  # as ``_until_eof``: never undone, such a connection is not used again
             self._skip_body = self._special = True
-        self._transport.write(request)
-        if body:
-            self._transport.write(body)
+        self._unsent = (request, body)
+        self._outbox.add(self)
         response.waiter = waiter = self._loop.create_future()
         return waiter
+
+    def send_now(self) -> None:
+        """The request leaves, if it has not yet (``Outbox``)."""
+        unsent, self._unsent = self._unsent, None
+        if unsent is not None and not self._transport.is_closing():
+            request, body = unsent
+            self._transport.write(request)
+            if body:
+                self._transport.write(body)
 
     def usable(self, now_s: float) -> bool:
         """Whether a request may be written on this idle connection.
@@ -160,6 +173,7 @@ class Connection(asyncio.Protocol):
     def fail(self, kind: FailureKind, message: str, stage: str | None = None) -> None:
         """End the running response with an error and the connection with it."""
         response, self._response = self._response, None
+        self._unsent = None
         self._home.forget(self)
         self._transport.abort()
         if response is None:
@@ -199,6 +213,8 @@ class Connection(asyncio.Protocol):
         if response is None:  # nobody asked: an error page before closing, or an attack
             self.close()
             return
+        if self._unsent is not None:
+            self.send_now()  # an answer before its request: it must not be left over for later
         self._now_s = response.last_s = self._clock()
         self._quiet_bytes += len(data)
         if not response.head_s:

@@ -25,6 +25,7 @@ import msgspec
 
 from tokenmarket.core.errors import ApiError
 from tokenmarket.core.wire import Client, ClientGone, Inbound
+from tokenmarket.upstream.outbox import Outbox
 from tokenmarket.web.reply import STATUS_LINES, Reply
 
 QUIET_BYTES_MAX = 512 * 1024  # above what a head and one read of the loop can be
@@ -128,6 +129,7 @@ class Connection(asyncio.Protocol):
         "_lines",
         "_loop",
         "_method",
+        "_outbox",
         "_paused_since_s",
         "_peer",
         "_queue",
@@ -135,6 +137,7 @@ class Connection(asyncio.Protocol):
         "_reading_head",
         "_refused",
         "_task",
+        "_unsent",
         "_url",
         "drain_waiter",
         "gone",
@@ -146,6 +149,8 @@ class Connection(asyncio.Protocol):
     def __init__(self, front: Front) -> None:
         self._front = front
         self._loop = asyncio.get_running_loop()
+        self._outbox = Outbox.of(self._loop)
+        self._unsent = b""  # answers that leave with this turn
         self.parser = httptools.HttpRequestParser(self)
         self.transport: asyncio.Transport | None = None
         self.gone = False
@@ -192,6 +197,7 @@ class Connection(asyncio.Protocol):
             self._task.cancel()
 
     def eof_received(self) -> bool:
+        self.send_now()
         if self._reading_head or (self._body_max and self.reply is None and not self._queue):
             self._refuse(ApiError("REQUEST_001", "The request was cut short.", reason="cut"))
             return True
@@ -210,6 +216,7 @@ class Connection(asyncio.Protocol):
 
     def check_deadlines(self, now_s: float) -> None:
         """Called by the sweep."""
+        self.send_now()
         limits = self._front.limits
         if self._paused_since_s and now_s - self._paused_since_s > limits.write_stall_s:
             self.abort()
@@ -225,6 +232,7 @@ class Connection(asyncio.Protocol):
                 self.transport.close()
 
     def close_if_idle(self) -> None:
+        self.send_now()
         if self.reply is None and not self._queue and self.transport is not None:
             self.transport.close()
 
@@ -358,11 +366,13 @@ class Connection(asyncio.Protocol):
         if transport is None or self.gone:
             return
         if not reply.keep_alive or self._front.draining or self._refused:
+            self.send_now()
             transport.close()
             return
         self._deadline_s = time.monotonic() + self._front.limits.idle_s
         if self._queue:
             if _has_left(transport):
+                self.send_now()
                 transport.abort()
                 return
             inbound, keep_alive = self._queue.popleft()
@@ -373,6 +383,7 @@ class Connection(asyncio.Protocol):
     def _refuse(self, error: ApiError) -> None:
         """Answer what cannot be served and close; a request that is running ends first."""
         self._refused = True
+        self.send_now()
         transport = self.transport
         if transport is None or self.gone:
             return
@@ -389,8 +400,22 @@ class Connection(asyncio.Protocol):
     # --- writing --------------------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
+        """Send, after what waits."""
+        self.send_now()
         if not self.gone and self.transport is not None:
             self.transport.write(data)
+
+    def send_soon(self, data: bytes) -> None:
+        """Send at the end of this turn of the loop (``Outbox``)."""
+        if not self._unsent:
+            self._outbox.add(self)
+        self._unsent += data
+
+    def send_now(self) -> None:
+        """What waits leaves now: before anything else is written, and before a close."""
+        unsent, self._unsent = self._unsent, b""
+        if unsent and not self.gone and self.transport is not None:
+            self.transport.write(unsent)
 
     async def drained(self) -> None:
         """Returns when the client has taken enough to be sent more; ClientGone if it left."""

@@ -50,9 +50,9 @@ class Reply:
         return self._connection.gone
 
     def respond(self, status: int, head: bytes, body: bytes) -> None:
-        """A whole answer in one write."""
+        """A whole answer in one write, at the end of this turn of the loop."""
         self.begun = self.done = True
-        self._connection.write(
+        self._connection.send_soon(
             b"%b%b%b%bcontent-length: %d\r\n\r\n%b"
             % (
                 STATUS_LINES[status],
