@@ -4,6 +4,6 @@
 organisations, ``demo`` fills an empty data directory.
 """
 
-from tokenmarket.accounts.callers import Accounts, Caller, Clock
+from tokenmarket.accounts.callers import Accounts, Caller
 
-__all__ = ["Accounts", "Caller", "Clock"]
+__all__ = ["Accounts", "Caller"]

@@ -16,8 +16,9 @@ import asyncio
 import hashlib
 import ipaddress
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+from tokenmarket.billing.clock import Clock
 from tokenmarket.core import keys
 from tokenmarket.core.errors import ApiError
 from tokenmarket.core.routing import EVERYTHING, Allowed
@@ -40,13 +41,6 @@ ADDRESSES_MAX = 10_000
 FAILURES_PER_MINUTE = 100  # per IPv4 address or IPv6 /64
 USE_SWEEP_S = 60
 _ROWS_PER_QUERY = 500
-
-
-class Clock(Protocol):
-    """Time is handed in; both in microseconds."""
-
-    def wall_us(self) -> int: ...
-    def monotonic_us(self) -> int: ...
 
 
 class Caller:
