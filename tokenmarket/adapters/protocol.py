@@ -6,35 +6,45 @@ a random number; ``gateway.py`` sends what ``build`` returns and feeds what come
     build -> (send) -> read            one JSON answer
                     -> decoder         a stream: feed(bytes) -> bytes, any cut gives the same output
                     -> explain         an answer that is not 2xx
+
+Media operations (``MediaAdapter``) may need more than one exchange: ``split`` makes several calls
+of one request, ``read`` may answer ``Again`` (poll, fetch the result), and files come back as
+``Produced``, which the gateway delivers in the form that the caller asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar, Literal, Protocol
 
 import msgspec
 
 from tokenmarket.core.catalog import Route
-from tokenmarket.core.errors import UpstreamError
+from tokenmarket.core.errors import ApiError, UpstreamError
 from tokenmarket.core.requests import Request
+from tokenmarket.core.uploads import Body
 from tokenmarket.core.usage import Usage
 
 
 class UpstreamRequest(msgspec.Struct, frozen=True):
     """One HTTP request below the provider's base URL.
 
-    ``path`` is appended to the base URL's path ("/chat/completions"). ``headers`` excludes host,
-    content-length, authorization (the credential is added by ``upstream/credentials.py``).
-    Reuse one tuple per adapter: rendered heads are cached by it. ``dropped`` names the caller's
-    parameters that this upstream cannot express.
+    ``path`` is appended to the base URL's path ("/chat/completions"), or with ``from_root`` to its
+    host alone ("/v2/video_generation" beside a base URL that ends in /v1). ``url`` replaces both:
+    an address that the provider gave (a polling URL); the credential goes along only to hosts of
+    the same site. ``headers`` excludes host, content-length, authorization (the credential is added
+    by ``upstream/credentials.py``). Reuse one tuple per adapter: rendered heads are cached by it.
+    ``dropped`` names the caller's parameters that this upstream cannot express.
     """
 
     path: str
     headers: tuple[tuple[str, str], ...]
-    body: bytes
+    body: Body
     method: str = "POST"
     dropped: tuple[str, ...] = ()
+    from_root: bool = False
+    url: str | None = None
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -42,6 +52,23 @@ class Head(msgspec.Struct, frozen=True):
 
     status: int
     headers: Mapping[str, str]
+
+
+class Produced(msgspec.Struct, frozen=True):
+    """One file that an upstream made: exactly one of ``data``, ``b64`` and ``url`` is set.
+
+    ``url`` is fetched by the gateway (guarded; ``credentialed``: with the provider's key, which
+    goes only to the provider's own site). ``content_type`` is what the upstream says, None when it
+    says nothing; the bytes are looked at before anybody believes it. ``facts`` are further members
+    of the answer's item (``revised_prompt``, ``seed``).
+    """
+
+    data: bytes | None = None
+    b64: str | None = None
+    url: str | None = None
+    content_type: str | None = None
+    credentialed: bool = False
+    facts: dict[str, object] = {}
 
 
 class Reply(msgspec.Struct):
@@ -58,6 +85,8 @@ class Reply(msgspec.Struct):
     finish_reason: str | None = None
     upstream_id: str | None = None
     prefix: bytes = b""
+    produced: tuple[Produced, ...] = ()  # images, speech: rendered by the gateway
+    warnings: tuple[str, ...] = ()
 
     @property
     def document(self) -> dict[str, object]:
@@ -123,3 +152,67 @@ class Adapter(Protocol):
     def explain(self, head: Head, body: bytes) -> UpstreamError:
         """A non-2xx answer. Never raises: an unreadable body is classified by status."""
         ...
+
+
+# ------------------------------------------------------------------------------------------ media
+
+
+class Again(msgspec.Struct, frozen=True):
+    """Not the answer yet: after ``delay_s`` send ``request``; ``read`` takes what comes back.
+
+    ``read`` is a pure function (a bound method or a closure) of the same kind as
+    ``MediaAdapter.read``. Answers that are not 2xx go to ``explain``.
+    """
+
+    request: UpstreamRequest
+    read: Callable[[Head, bytes], Reply | Again]
+    delay_s: float = 0.0
+
+
+InputMode = Literal["any", "bytes", "url"]
+
+
+class MediaAdapter(ABC):
+    """Base of the adapters for images, speech, transcription, rerank, moderation and embeddings
+    that are not OpenAI's. Implements Adapter; override what the provider needs.
+
+    ``inputs``: how the provider takes the caller's files (``Request.inputs``). "bytes": the gateway
+    has fetched every address before ``build``; "url": every upload has been given an address of
+    ours; "any": as the caller gave them.
+    ``atomic``: one failed part of a split request fails all of it; otherwise what was delivered is
+    answered and charged.
+    """
+
+    inputs: ClassVar[InputMode] = "any"
+    atomic: ClassVar[bool] = True
+
+    @abstractmethod
+    def build(self, request: Request, route: Route, *, now_s: int) -> UpstreamRequest: ...
+
+    @abstractmethod
+    def read(self, request: Request, route: Route, head: Head, body: bytes) -> Reply | Again: ...
+
+    @abstractmethod
+    def explain(self, head: Head, body: bytes) -> UpstreamError: ...
+
+    def split(self, request: Request, route: Route) -> tuple[Request, ...]:
+        """The requests to send instead of one, where the upstream takes fewer at once: pictures
+        (``n``), inputs. They are sent side by side."""
+        return (request,)
+
+    def merge(self, request: Request, route: Route, replies: Sequence[Reply]) -> Reply:
+        """One answer of all parts, in their order; called when there was more than one."""
+        return replies[0]
+
+    def streams(self, request: Request, route: Route) -> bool:
+        """Whether ``decoder`` reads the answer as it comes. False: ``read`` takes it whole, and a
+        caller who asked for events gets them made of it."""
+        return False
+
+    def decoder(self, request: Request, route: Route, head: Head) -> Decoder:
+        raise ApiError("REQUEST_001", "This operation cannot be streamed here.", param="stream")
+
+    def speech_formats(self, route: Route) -> tuple[str, ...]:
+        """Audio formats the upstream can make, the one to transcode from first. ``build`` makes
+        ``request.audio_format``, which is one of them."""
+        return ()

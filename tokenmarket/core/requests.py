@@ -6,11 +6,21 @@ Every refusal is ApiError(REQUEST_001) with ``param`` as the JSON path.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
 from tokenmarket.core.pricing import Bound
+from tokenmarket.core.uploads import Input
+
+if TYPE_CHECKING:
+    from tokenmarket.core.bodies import (
+        ImageBody,
+        ModerationBody,
+        RerankBody,
+        SpeechBody,
+        TranscriptionBody,
+    )
 
 # A member that was not given; msgspec cannot decode `Raw | None`.
 ABSENT = msgspec.Raw(b"")
@@ -161,6 +171,19 @@ class EmbeddingBody(msgspec.Struct, frozen=True):
     user: str | None = None
 
 
+if TYPE_CHECKING:
+    Typed = (
+        ChatBody
+        | CompletionBody
+        | EmbeddingBody
+        | ImageBody
+        | SpeechBody
+        | TranscriptionBody
+        | RerankBody
+        | ModerationBody
+    )
+
+
 class Request(msgspec.Struct):
     """One parsed call. ``body`` is as received; ``fields`` its top-level members, undecoded.
 
@@ -172,7 +195,7 @@ class Request(msgspec.Struct):
     operation: str
     model: str
     body: bytes
-    typed: ChatBody | CompletionBody | EmbeddingBody
+    typed: Typed
     stream: bool = False
     include_usage: bool = False
     choice: ProviderChoice | None = None
@@ -184,6 +207,10 @@ class Request(msgspec.Struct):
     attributes: dict[str, str] = {}
     request_id: str = ""  # "req_…"; ids of answers are made from it
     created_s: int = 0  # unix time of acceptance, for upstreams that give no ``created``
+    variant: str = ""  # images: generations | edits | variations
+    inputs: tuple[Input, ...] = ()  # the caller's files
+    audio_format: str = ""  # speech: what the upstream is to make; one of ``speech_formats``
+    audio_ms: int | None = None  # transcription: the file's length as we measured it
 
     _fields: dict[str, msgspec.Raw] | None = None
 

@@ -15,6 +15,7 @@ from itertools import count
 from tokenmarket.adapters.protocol import Head, UpstreamRequest
 from tokenmarket.core.catalog import Timeouts
 from tokenmarket.core.errors import FailureKind, UpstreamError
+from tokenmarket.core.uploads import joined
 from tokenmarket.sandbox.behaviour import Script
 from tokenmarket.sandbox.desk import Desk
 
@@ -57,7 +58,7 @@ class SandboxTransport:
             for name, value in request.headers
             if name[: len(_PREFIX)].lower() == _PREFIX
         }
-        script = self._desk.answer(request.method, request.path, asked, request.body)
+        script = self._desk.answer(request.method, request.path, asked, joined(request.body))
         head = Head(script.status, _headers(script, next(self._ids)))
         response = SandboxResponse(head, script, timeouts, self._monotonic_s)
         await response.wait_head()

@@ -32,6 +32,7 @@ from collections.abc import Callable
 
 from tokenmarket.adapters.protocol import UpstreamRequest
 from tokenmarket.core.catalog import Timeouts
+from tokenmarket.core.uploads import joined
 from tokenmarket.upstream.dial import Dialer
 from tokenmarket.upstream.origin import Headers, Origin, render, render_head
 from tokenmarket.upstream.pool import Pool, Rendered
@@ -97,7 +98,10 @@ class UpstreamClient:
             or last.method != method
         ):
             last = self._rendered(pool, origin, request, authorization)
-        lead, body = render(last.head, method, request.body)
+        whole = request.body
+        if not isinstance(whole, bytes):
+            whole = joined(whole)
+        lead, body = render(last.head, method, whole)
         connection = pool.take(started_s)
         if connection is not None:
             sent_s, reused = started_s, True
