@@ -12,6 +12,9 @@ answer.
     wire        (pure) answers as OpenAI's JSON and server-sent events
     text        chat and legacy completions: body -> Script
     embeddings  body -> Script
+    calls       what every other operation gets; forms reads its body, JSON or multipart
+    ranking     rerank: BM25
+    moderating  moderations: short lists of words
     desk        paths, cache of identical requests        <- a new operation is one row here
     server      the desk as an HTTP upstream of its own (`tokenmarket sandbox`)
     inprocess   the desk as a transport inside the gateway (provider base_url "sandbox:")

@@ -45,13 +45,28 @@ FAULTS = {
     "nodone": "a stream that ends properly, but without data: [DONE]",
 }
 _TEXT = frozenset({"chat", "completions"})
-_ALL = frozenset({"chat", "completions", "embeddings"})
+_ALL = frozenset(
+    {
+        "chat",
+        "completions",
+        "embeddings",
+        "images",
+        "speech",
+        "transcription",
+        "translation",
+        "rerank",
+        "moderation",
+        "video",
+    }
+)
 
 # Model -> operations it answers. The faulty ones fail at whatever they are asked.
 MODELS: dict[str, frozenset[str]] = {
     "sandbox-chat": _TEXT,
     "sandbox-reasoner": _TEXT,
     "sandbox-embed": frozenset({"embeddings"}),
+    "sandbox-rerank": frozenset({"rerank"}),
+    "sandbox-moderation": frozenset({"moderation"}),
     "sandbox-fail-500": _ALL,
     "sandbox-fail-429": _ALL,
     "sandbox-timeout": _ALL,
@@ -62,14 +77,18 @@ MODELS: dict[str, frozenset[str]] = {
 }
 
 Ending = Literal["complete", "cut", "stall"]
+JSON = "application/json"
+EVENTS = "text/event-stream; charset=utf-8"
+DONE = b"data: [DONE]\n\n"
 
 
 class Script(msgspec.Struct, frozen=True):
     """One answer as it goes over the wire.
 
-    ``pieces`` of a stream are its events; else there is one piece, the body. ``silent``: no head,
-    no bytes, ever. ``body_bytes`` is the announced length, more than is sent when ``ending`` is not
-    "complete"; 0 for a stream.
+    ``pieces`` of a stream are its events or chunks; else there is one piece, the body. ``silent``:
+    no head, no bytes, ever. ``body_bytes`` is the announced length, more than is sent when
+    ``ending`` is not "complete"; 0 for a stream. ``lasting``: the same request may be answered with
+    the same Script again; not so for what depends on the time, like the state of a video.
     """
 
     status: int
@@ -82,6 +101,20 @@ class Script(msgspec.Struct, frozen=True):
     body_bytes: int = 0
     retry_after: str | None = None
     allow: str | None = None
+    content_type: str = JSON
+    headers: tuple[tuple[str, str], ...] = ()  # further ones; names in lower case
+    lasting: bool = True
+
+    def all_headers(self) -> list[tuple[str, str]]:
+        """What a head has to say, except the length and how the message is framed."""
+        found = [("content-type", self.content_type)]
+        if self.stream:
+            found.append(("cache-control", "no-cache"))
+        if self.retry_after is not None:
+            found.append(("retry-after", self.retry_after))
+        if self.allow is not None:
+            found.append(("allow", self.allow))
+        return [*found, *self.headers]
 
 
 class Behaviour(msgspec.Struct, frozen=True):
@@ -192,15 +225,27 @@ def early(asked: Behaviour) -> Script | None:
 _STREAM_ERROR = error_body("The sandbox broke off, as asked.", "server_error", None, None)
 
 
-def shape(asked: Behaviour, pieces: list[bytes], *, stream: bool) -> Script:
-    """A good answer (one body, or the events of a stream) with the asked fault applied."""
+def shape(
+    asked: Behaviour, pieces: list[bytes], *, stream: bool, content_type: str | None = None
+) -> Script:
+    """A good answer (one body, or the events or chunks of a stream) with the asked fault applied.
+
+    ``content_type`` None: JSON, or events. Chunks of anything else cannot say that they broke off:
+    there "stream-error" is "cut", and "badjson" a truncated answer. No piece may be empty.
+    """
+    kind = content_type or (EVENTS if stream else JSON)
+    fault = asked.fault
+    if fault == "stream-error" and kind not in (EVENTS, JSON):
+        fault = "cut"
     ending: Ending = "complete"
     body_bytes = 0 if stream else len(pieces[0])
     half = len(pieces) // 2
-    match asked.fault:
+    match fault:
         case "cut" | "stall":
             pieces = [*pieces[:half], pieces[half][: len(pieces[half]) // 2]]
-            ending = "cut" if asked.fault == "cut" else "stall"
+            ending = "cut" if fault == "cut" else "stall"
+        case "badjson" if stream and kind != EVENTS:
+            pieces = pieces[: max(1, half)]
         case "badjson" if stream:
             broken = pieces[half][: len(pieces[half]) // 2] + b"\n\n"
             pieces = [*pieces[:half], broken, *pieces[half + 1 :]]
@@ -212,7 +257,7 @@ def shape(asked: Behaviour, pieces: list[bytes], *, stream: bool) -> Script:
         case "stream-error":
             pieces = [_STREAM_ERROR]
             body_bytes = len(_STREAM_ERROR)
-        case "nodone" if stream:
+        case "nodone" if stream and pieces[-1] == DONE:
             pieces = pieces[:-1]
         case _:
             pass
@@ -224,6 +269,7 @@ def shape(asked: Behaviour, pieces: list[bytes], *, stream: bool) -> Script:
         pace_ms=asked.pace_ms,
         ending=ending,
         body_bytes=body_bytes,
+        content_type=kind,
     )
 
 

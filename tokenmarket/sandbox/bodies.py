@@ -22,7 +22,7 @@ _Stop = str | Annotated[list[str], msgspec.Meta(max_length=16)]
 _TokenId = Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
 Inputs = str | list[str | _TokenId | list[_TokenId]]
 _ABSENT = msgspec.Raw()  # b""; "Raw | None" would accept nothing but null
-_Metadata = Annotated[dict[str, str], msgspec.Meta(max_length=64)]
+Metadata = Annotated[dict[str, str], msgspec.Meta(max_length=64)]
 
 
 class Refused(Exception):
@@ -164,7 +164,7 @@ class ChatBody(msgspec.Struct, frozen=True):
     logprobs: bool | None = None
     top_logprobs: _Probability | None = None
     modalities: list[str] | None = None
-    metadata: _Metadata | None = None
+    metadata: Metadata | None = None
 
 
 class CompletionBody(msgspec.Struct, frozen=True):
@@ -179,7 +179,7 @@ class CompletionBody(msgspec.Struct, frozen=True):
     stop: _Stop | None = None
     echo: bool | None = None
     logprobs: _Probability | None = None
-    metadata: _Metadata | None = None
+    metadata: Metadata | None = None
 
 
 class EmbeddingBody(msgspec.Struct, frozen=True):
@@ -189,7 +189,7 @@ class EmbeddingBody(msgspec.Struct, frozen=True):
     input: Inputs
     encoding_format: str | None = None
     dimensions: int | None = None
-    metadata: _Metadata | None = None
+    metadata: Metadata | None = None
 
 
 def inputs(value: Inputs, param: str) -> list[str] | list[list[int]]:
@@ -210,6 +210,16 @@ def inputs(value: Inputs, param: str) -> list[str] | list[list[int]]:
 
 
 _T = TypeVar("_T")
+
+
+def invalid(error: msgspec.ValidationError, at: str = "") -> Refused:
+    """The refusal of a body that has another form; ``at`` is where that body itself sits."""
+    message = str(error)
+    found = _PATH.search(message)
+    param = ".".join(name for name in (at, found.group(1) if found else "") if name)
+    return Refused(f"Invalid request: {message}", param=param or None)
+
+
 _PATH = re.compile(r" - at `(?:\$\.?)?(?:key in )?([^`]{0,200})`$")
 
 
@@ -218,10 +228,7 @@ def read(decoder: msgspec.json.Decoder[_T], body: bytes | msgspec.Raw, at: str =
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        message = str(error)
-        found = _PATH.search(message)
-        param = ".".join(name for name in (at, found.group(1) if found else "") if name)
-        raise Refused(f"Invalid request: {message}", param=param or None) from None
+        raise invalid(error, at) from None
     # A lone surrogate or bad UTF-8 is a ValueError, absurd nesting a RecursionError.
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise Refused(f"We could not parse the JSON body of your request: {error}") from None

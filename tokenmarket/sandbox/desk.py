@@ -10,16 +10,24 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from tokenmarket.sandbox import embeddings, text
+from tokenmarket.sandbox import embeddings, moderating, ranking, text
 from tokenmarket.sandbox.behaviour import MODELS, Script, refusal
 from tokenmarket.sandbox.bodies import Refused
+from tokenmarket.sandbox.calls import Call
 
 Operation = Callable[[bytes, Mapping[str, str], int], Script]
+MediaOperation = Callable[[Call], Script]
 
+# All of them are POST. Those of the first table need the body alone and are asked the most.
 OPERATIONS: dict[str, Operation] = {
     "/chat/completions": text.chat,
     "/completions": text.completions,
     "/embeddings": embeddings.embeddings,
+}
+MEDIA: dict[str, MediaOperation] = {
+    "/rerank": ranking.rerank,
+    "/v2/rerank": ranking.rerank,
+    "/moderations": moderating.moderations,
 }
 MODELS_CREATED_S = 1_767_225_600  # 2026-01-01: a model needs some birthday
 
@@ -40,30 +48,55 @@ class Desk:
         self._kept: dict[object, Script] = {}
         self._kept_bytes = 0
 
-    def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Script:
+    def answer(
+        self,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        *,
+        content_type: str = "",
+        host: str = "",
+        byte_range: str = "",
+    ) -> Script:
         """``target`` is the path, with or without ``/v1`` and query; ``headers`` as for
-        ``behaviour``. Never raises for anything a caller can send."""
-        key = (method, target, body, *headers.items()) if headers else (method, target, body)
+        ``behaviour``; the rest are those headers of the request, "" = not sent.
+        Never raises for anything a caller can send."""
+        sent = (content_type, host, byte_range)
+        key = (method, target, body, sent, *headers.items())
         kept = self._kept.get(key)
         if kept is not None:
             return kept
         try:
-            script = self._answer(method, target, headers, body)
+            script = self._answer(method, target, headers, body, sent)
         except Refused as error:
             script = refusal(error)
         except RecursionError:  # a constant of a schema that can be read but not written
             script = refusal(Refused("The request nests too deeply."))
-        asked = len(body) + len(target) + sum(len(name) + len(headers[name]) for name in headers)
-        self._keep(key, asked, script)
+        if script.lasting:
+            asked = len(body) + len(target) + sum(map(len, sent))
+            asked += sum(len(name) + len(headers[name]) for name in headers)
+            self._keep(key, asked, script)
         return script
 
-    def _answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Script:
-        path = target.partition("?")[0].removeprefix("/v1")
+    def _answer(
+        self,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        sent: tuple[str, str, str],
+    ) -> Script:
+        path, _, query = target.partition("?")
+        path = path.removeprefix("/v1")
         operation = OPERATIONS.get(path)
+        media = MEDIA.get(path)
+        if (operation or media) and method != "POST":
+            return _wrong_method("POST")
         if operation is not None:
-            if method != "POST":
-                return _wrong_method("POST")
             return operation(body, headers, int(self._now_s()))
+        if media is not None:
+            return media(Call(method, path, query, headers, body, *sent, self._now_s()))
         document = _looked_up(path)
         if document is None:
             raise Refused(

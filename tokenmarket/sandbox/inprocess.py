@@ -53,12 +53,24 @@ class SandboxTransport:
         Raises UpstreamError("timeout", stage="first_byte" or "total").
         """
         del origin, authorization
-        asked = {
-            name[len(_PREFIX) :].lower(): value
-            for name, value in request.headers
-            if name[: len(_PREFIX)].lower() == _PREFIX
-        }
-        script = self._desk.answer(request.method, request.path, asked, joined(request.body))
+        asked: dict[str, str] = {}
+        content_type = byte_range = ""
+        for name, value in request.headers:
+            lower = name.lower()
+            if lower.startswith(_PREFIX):
+                asked[lower[len(_PREFIX) :]] = value
+            elif lower == "content-type":
+                content_type = value
+            elif lower == "range":
+                byte_range = value
+        script = self._desk.answer(
+            request.method,
+            request.path,
+            asked,
+            joined(request.body),
+            content_type=content_type,
+            byte_range=byte_range,
+        )
         head = Head(script.status, _headers(script, next(self._ids)))
         response = SandboxResponse(head, script, timeouts, self._monotonic_s)
         await response.wait_head()
@@ -212,14 +224,7 @@ class SandboxResponse:
 
 
 def _headers(script: Script, number: int) -> dict[str, str]:
-    headers = {"x-request-id": f"req_sandbox_{number}"}
-    if script.stream:
-        headers["content-type"] = "text/event-stream; charset=utf-8"
-    else:
-        headers["content-type"] = "application/json"
+    headers = {"x-request-id": f"req_sandbox_{number}", **dict(script.all_headers())}
+    if not script.stream:
         headers["content-length"] = str(script.body_bytes)
-    if script.retry_after is not None:
-        headers["retry-after"] = script.retry_after
-    if script.allow is not None:
-        headers["allow"] = script.allow
     return headers

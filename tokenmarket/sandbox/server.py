@@ -26,7 +26,7 @@ from typing import cast
 import httptools
 import uvloop
 
-from tokenmarket.sandbox.behaviour import Script, refusal
+from tokenmarket.sandbox.behaviour import JSON, Script, refusal
 from tokenmarket.sandbox.bodies import Refused
 from tokenmarket.sandbox.desk import Desk
 
@@ -39,7 +39,8 @@ WAITING_MAX = 64  # pipelined requests behind one that is still being answered
 _LINGER_S = 2.0  # a refused client gets this long to read why, while what it still sends is dropped
 _CUT_DELAY_S = 0.02  # the kernel must have sent the half before the reset overtakes it
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-_FIRST_LETTERS = frozenset(b"aAeExX")  # authorization, expect, x-sandbox-*
+# authorization, content-type, expect, host, range, x-sandbox-*
+_FIRST_LETTERS = frozenset(b"aAcCeEhHrRxX")
 _NO_HEADERS: dict[str, str] = {}
 _WRONG_KEY = refusal(Refused("Incorrect API key provided.", status=401, code="invalid_api_key"))
 _GARBAGE = refusal(Refused("The request is not valid HTTP, or asks for another protocol."))
@@ -142,8 +143,11 @@ class Connection(asyncio.Protocol):
             return
         if self._in_head and self._head_bytes > HEAD_BYTES_MAX:
             self._refuse(_HEAD_TOO_LARGE)
-        elif between and self._between and self._ended == ended + 1 and self._last is not None:
-            self._upstream.learn(data, self._last)
+            return
+        last = self._last
+        whole = between and self._between and self._ended == ended + 1
+        if whole and last is not None and last[0].lasting:
+            self._upstream.learn(data, last)
 
     # ------------------------------------------------------------------ the parser calls
 
@@ -155,6 +159,9 @@ class Connection(asyncio.Protocol):
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._expects = False
+        self._content_type = b""
+        self._host = b""
+        self._range = b""
 
     def on_url(self, url: bytes) -> None:
         self._target += url
@@ -169,6 +176,12 @@ class Connection(asyncio.Protocol):
             self._headers[lower[10:].decode("latin-1")] = value.decode("latin-1")
         elif lower == b"authorization":
             self._credential = value
+        elif lower == b"content-type":
+            self._content_type = value
+        elif lower == b"host":
+            self._host = value
+        elif lower == b"range":
+            self._range = value
         elif lower == b"expect":
             self._expects = value.lower() == b"100-continue"
 
@@ -205,6 +218,9 @@ class Connection(asyncio.Protocol):
                 self._target.decode("latin-1"),
                 self._headers,
                 body[0] if len(body) == 1 else b"".join(body),
+                content_type=self._content_type.decode("latin-1"),
+                host=self._host.decode("latin-1"),
+                byte_range=self._range.decode("latin-1"),
             )
         chunked = script.stream and self._parser.get_http_version() == "1.1"
         # HTTP/1.0 knows the end of a stream by the end of the connection.
@@ -332,21 +348,17 @@ class Connection(asyncio.Protocol):
 
 def _head_start(script: Script, chunked: bool) -> bytes:
     """Status line and headers up to those that differ per answer."""
-    if script.status == 200 and not script.stream:
+    if script.status == 200 and script.content_type == JSON and not script.headers:
         return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n" % (
             script.body_bytes
         )
-    if script.stream:
-        head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n"
-        head += b"cache-control: no-cache\r\n"
-        return head + b"transfer-encoding: chunked\r\n" if chunked else head
     phrase = HTTPStatus(script.status).phrase if script.status in set(HTTPStatus) else "Error"
-    head = f"HTTP/1.1 {script.status} {phrase}\r\ncontent-type: application/json\r\n"
-    head += f"content-length: {script.body_bytes}\r\n"
-    if script.retry_after is not None:
-        head += f"retry-after: {script.retry_after}\r\n"
-    if script.allow is not None:
-        head += f"allow: {script.allow}\r\n"
+    head = f"HTTP/1.1 {script.status} {phrase}\r\n"
+    head += "".join(f"{name}: {value}\r\n" for name, value in script.all_headers())
+    if not script.stream:
+        head += f"content-length: {script.body_bytes}\r\n"
+    elif chunked:
+        head += "transfer-encoding: chunked\r\n"
     return head.encode("ascii")
 
 

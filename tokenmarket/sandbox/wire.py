@@ -11,8 +11,8 @@ import zlib
 import msgspec
 
 from tokenmarket.sandbox.answers import Answer, Call, Choice
+from tokenmarket.sandbox.behaviour import DONE
 
-DONE = b"data: [DONE]\n\n"
 _FINGERPRINT = "fp_sandbox"
 _encode = msgspec.json.encode
 
