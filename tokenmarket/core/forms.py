@@ -12,7 +12,7 @@ What a reader must know (what names and brackets mean is said in ``brackets.py``
 * python-multipart finds the parts. Its callbacks give positions in the piece at hand, from which
   the place in the spool is computed; that place is then checked against the bytes around it, so
   that a wrong computation refuses a form and cannot cut a file wrongly.
-* Reading takes about 1 ms of CPU per 2 MiB (3 ms for hostile bytes): large forms belong in a thread.
+* Reading takes about 1 ms of CPU per 2 MiB (3 ms if hostile): large forms belong in a thread.
 """
 
 from __future__ import annotations
