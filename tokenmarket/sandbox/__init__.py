@@ -13,6 +13,7 @@ answer.
     text        chat and legacy completions: body -> Script
     embeddings  body -> Script
     calls       what every other operation gets; forms reads its body, JSON or multipart
+    pictures    images: generations, edits, files; painting draws a PNG, probing reads uploads
     ranking     rerank: BM25
     moderating  moderations: short lists of words
     desk        paths, cache of identical requests        <- a new operation is one row here

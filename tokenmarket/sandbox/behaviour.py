@@ -65,6 +65,7 @@ MODELS: dict[str, frozenset[str]] = {
     "sandbox-chat": _TEXT,
     "sandbox-reasoner": _TEXT,
     "sandbox-embed": frozenset({"embeddings"}),
+    "sandbox-image": frozenset({"images"}),
     "sandbox-rerank": frozenset({"rerank"}),
     "sandbox-moderation": frozenset({"moderation"}),
     "sandbox-fail-500": _ALL,

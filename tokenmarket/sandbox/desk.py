@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from tokenmarket.sandbox import embeddings, moderating, ranking, text
+from tokenmarket.sandbox import embeddings, moderating, pictures, ranking, text
 from tokenmarket.sandbox.behaviour import MODELS, Script, refusal
 from tokenmarket.sandbox.bodies import Refused
 from tokenmarket.sandbox.calls import Call
@@ -28,6 +28,8 @@ MEDIA: dict[str, MediaOperation] = {
     "/rerank": ranking.rerank,
     "/v2/rerank": ranking.rerank,
     "/moderations": moderating.moderations,
+    "/images/generations": pictures.generations,
+    "/images/edits": pictures.edits,
 }
 MODELS_CREATED_S = 1_767_225_600  # 2026-01-01: a model needs some birthday
 
@@ -97,6 +99,8 @@ class Desk:
             return operation(body, headers, int(self._now_s()))
         if media is not None:
             return media(Call(method, path, query, headers, body, *sent, self._now_s()))
+        if path.startswith(pictures.FILES) and method == "GET":
+            return pictures.stored(Call(method, path))
         document = _looked_up(path)
         if document is None:
             raise Refused(
