@@ -39,6 +39,29 @@ PURE = ("core", "adapters")
 PURE_LIBRARIES = {"tokenmarket", "msgspec", "cryptography", "python_multipart"}
 CLOCK_METHODS = {"now", "utcnow", "today"}
 ENVIRONMENT_READERS = {"tokenmarket/config.py"}
+
+# Who may open connections to the outside. A URL that a stranger wrote is followed in one place.
+HTTP_CLIENTS = (
+    "aiohttp",
+    "ftplib",
+    "http.client",
+    "httpx",
+    "requests",
+    "urllib.request",
+    "urllib3",
+)
+CONNECTING = {
+    "create_connection": {"tokenmarket/upstream/dial.py"},
+    "open_connection": set[str](),
+    "Dialer": {"tokenmarket/upstream/client.py"},
+    "Resolver": {"tokenmarket/upstream/fetch.py"},
+    # The gateway's own client and the guarded one; `provider test` asks the operator's base URL.
+    "UpstreamClient": {
+        "tokenmarket/app.py",
+        "tokenmarket/cli/providers.py",
+        "tokenmarket/upstream/fetch.py",
+    },
+}
 # Alembic runs these files itself, they are not imported.
 NOT_IMPORTED = ("tokenmarket/store/migrations/", "tokenmarket/__main__.py")
 
@@ -183,6 +206,22 @@ def impurity(path: Path, module: ast.Module) -> Iterator[str]:
                     yield f"{where} imports {name} in a pure package"
 
 
+def connections(path: Path, module: ast.Module) -> Iterator[str]:
+    """Finds other HTTP clients, and connections opened elsewhere than in their one place."""
+    for node in ast.walk(module):
+        where = f"{name_of(path)}:{getattr(node, 'lineno', 1)}:"
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            above = f"{node.module}." if isinstance(node, ast.ImportFrom) and node.module else ""
+            for name in (above + alias.name for alias in node.names):
+                if any(name == client or name.startswith(f"{client}.") for client in HTTP_CLIENTS):
+                    yield f"{where} imports {name}; a URL is followed by upstream/fetch.py only"
+        elif isinstance(node, ast.Call):
+            called = node.func
+            name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
+            if name in CONNECTING and name_of(path) not in CONNECTING[name]:
+                yield f"{where} {name}() here; a URL is followed by upstream/fetch.py only"
+
+
 # Runs in a child of its own: an audit hook cannot be taken away again.
 IMPORT_ALL = """
 import importlib, os, sys
@@ -268,6 +307,7 @@ def findings() -> Iterator[str]:
         if path.is_relative_to(PACKAGE):
             yield from composed_sql(path, module)
             yield from impurity(path, module)
+            yield from connections(path, module)
     yield from import_side_effects(files)
     yield from start_hooks()
 

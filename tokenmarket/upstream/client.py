@@ -33,7 +33,7 @@ from collections.abc import Callable
 from tokenmarket.adapters.protocol import UpstreamRequest
 from tokenmarket.core.catalog import Timeouts
 from tokenmarket.core.uploads import joined
-from tokenmarket.upstream.dial import Dialer
+from tokenmarket.upstream.dial import Dialer, Vet
 from tokenmarket.upstream.origin import Headers, Origin, render, render_head
 from tokenmarket.upstream.pool import Pool, Rendered
 from tokenmarket.upstream.proxy import Proxies
@@ -63,15 +63,20 @@ class UpstreamClient:
         proxies: Proxies | None = None,
         ssl_context: ssl.SSLContext | None = None,
         clock: Callable[[], float] = time.monotonic,
+        vet: Vet | None = None,
     ) -> None:
-        """``clock`` is monotonic, in seconds, and not 0. Raises ValueError for a TLS context that
-        does not verify."""
+        """``clock`` is monotonic, in seconds, and not 0. ``vet`` resolves and checks (``dial.py``).
+        Raises ValueError for a TLS context that does not verify."""
         self._connections_max = max_connections_per_origin
         self._age_s_max = age_s_max
         self._sweep_s = sweep_s
         self._clock = clock
         self._dialer = Dialer(
-            ssl_context=ssl_context, proxies=proxies or Proxies(), clock=clock, idle_s=idle_s
+            ssl_context=ssl_context,
+            proxies=proxies or Proxies(),
+            clock=clock,
+            idle_s=idle_s,
+            vet=vet,
         )
         self._pools: dict[Origin, Pool] = {}
         self._heads: dict[tuple[Origin, str, str, Headers, Headers], bytes] = {}

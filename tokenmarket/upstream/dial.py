@@ -1,4 +1,11 @@
-"""Opens connections: direct or through a proxy, with TLS verified always."""
+"""Opens connections: direct or through a proxy, with TLS verified always.
+
+With a ``vet`` function, names are not resolved by the event loop or by a proxy: ``vet`` gives the
+addresses, a connection goes to exactly one of them, and the name is only what TLS asks for. So an
+address that was checked is the address that is used (``design/security.md`` F3). A proxy is then
+asked for a tunnel to that address; plain http through a proxy is refused, because the proxy would
+look the name up again.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +13,19 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
+from ipaddress import ip_address
+from typing import Final, cast
 
 from tokenmarket.core.errors import UpstreamError
 from tokenmarket.upstream.connection import Connection, Home
 from tokenmarket.upstream.origin import Origin
 from tokenmarket.upstream.proxy import Proxies, Proxy, Tunnel
+
+# The addresses that may be connected to, best first. May raise anything: it goes to the caller.
+Vet = Callable[[Origin], Awaitable[Sequence[str]]]
+
+ADDRESSES_TRIED_MAX: Final = 4
 
 
 def tls_context() -> ssl.SSLContext:
@@ -32,6 +46,7 @@ class Dialer:
         proxies: Proxies,
         clock: Callable[[], float],
         idle_s: float,
+        vet: Vet | None = None,
     ) -> None:
         context = tls_context() if ssl_context is None else ssl_context
         if context.verify_mode != ssl.CERT_REQUIRED or not context.check_hostname:
@@ -40,6 +55,7 @@ class Dialer:
         self._proxies = proxies
         self._clock = clock
         self._idle_s = idle_s
+        self._vet = vet
 
     def proxy(self, origin: Origin) -> Proxy | None:
         return self._proxies.choose(origin)
@@ -64,17 +80,56 @@ class Dialer:
     async def _open(self, connection: Connection, origin: Origin) -> None:
         loop = asyncio.get_running_loop()
         proxy = self._proxies.choose(origin)
-        if proxy is None:
+        if self._vet is not None:
+            await self._open_vetted(connection, origin, proxy, await self._vet(origin))
+        elif proxy is None:
             context = self._tls if origin.tls else None
             await loop.create_connection(lambda: connection, origin.host, origin.port, ssl=context)
         elif not origin.tls:
             await loop.create_connection(lambda: connection, proxy.host, proxy.port)
         else:
-            await self._tunnel(connection, origin, proxy)
+            await self._tunnel(connection, origin, proxy, origin.host)
 
-    async def _tunnel(self, connection: Connection, origin: Origin, proxy: Proxy) -> None:
+    async def _open_vetted(
+        self, connection: Connection, origin: Origin, proxy: Proxy | None, addresses: Sequence[str]
+    ) -> None:
+        if proxy is not None and not origin.tls:
+            message = "plain http is not asked through a proxy, which would look the name up itself"
+            raise UpstreamError("connect", message)
+        failure = OSError("no address")
+        for address in addresses[:ADDRESSES_TRIED_MAX]:
+            try:
+                if proxy is None:
+                    await self._connect(connection, origin, address)
+                else:
+                    await self._tunnel(connection, origin, proxy, address)
+            except ssl.SSLError:
+                raise
+            except OSError as error:
+                failure = error
+            else:
+                return
+        raise failure
+
+    async def _connect(self, connection: Connection, origin: Origin, address: str) -> None:
+        """To this address, with the name for TLS; the peer is looked at again afterwards."""
+        transport, _ = await asyncio.get_running_loop().create_connection(
+            lambda: connection,
+            address,
+            origin.port,
+            ssl=self._tls if origin.tls else None,
+            server_hostname=origin.host if origin.tls else None,
+        )
+        peer = cast("tuple[str, int] | None", transport.get_extra_info("peername"))
+        if peer is None or ip_address(peer[0]) != ip_address(address):
+            transport.abort()
+            raise UpstreamError("connect", "connected to an address that was not checked")
+
+    async def _tunnel(
+        self, connection: Connection, origin: Origin, proxy: Proxy, host: str
+    ) -> None:
         loop = asyncio.get_running_loop()
-        tunnel = Tunnel(proxy, origin)
+        tunnel = Tunnel(proxy, host, origin.port)
         plain, _ = await loop.create_connection(lambda: tunnel, proxy.host, proxy.port)
         try:
             opened = await tunnel.opened

@@ -84,9 +84,9 @@ def _covers(item: str, origin: Origin) -> bool:
 class Tunnel(asyncio.Protocol):
     """Asks a proxy for a tunnel; ``opened`` resolves to the transport, ready for TLS."""
 
-    def __init__(self, proxy: Proxy, origin: Origin) -> None:
-        shown = f"[{origin.host}]" if ":" in origin.host else origin.host
-        target = f"{shown}:{origin.port}"
+    def __init__(self, proxy: Proxy, host: str, port: int) -> None:
+        shown = f"[{host}]" if ":" in host else host
+        target = f"{shown}:{port}"
         lines = [f"CONNECT {target} HTTP/1.1", f"host: {target}"]
         if proxy.authorization:
             lines.append(f"proxy-authorization: {checked_value(proxy.authorization)}")

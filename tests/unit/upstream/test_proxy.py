@@ -63,7 +63,7 @@ def test_proxies_that_are_refused(url: str) -> None:
 
 def tunnel(answer: list[bytes]) -> tuple[Tunnel, FakeTransport]:
     transport = FakeTransport()
-    made = Tunnel(Proxy("http://u:p@proxy:3128"), Origin.parse("https://api.example.com/v1"))
+    made = Tunnel(Proxy("http://u:p@proxy:3128"), "api.example.com", 443)
     made.connection_made(transport)
     for piece in answer:
         made.data_received(piece)
