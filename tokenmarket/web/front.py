@@ -21,33 +21,16 @@ from email.utils import formatdate
 from typing import cast
 
 import httptools
-import msgspec
 
 from tokenmarket.core.errors import ApiError
 from tokenmarket.core.wire import Client, ClientGone, Inbound
 from tokenmarket.upstream.outbox import Outbox
+from tokenmarket.web.head import FrontLimits, body_too_large, head_too_large, headers_of
+from tokenmarket.web.known_head import KnownHead, learn, no_heads
 from tokenmarket.web.reply import STATUS_LINES, Reply
 
 QUIET_BYTES_MAX = 512 * 1024  # above what a head and one read of the loop can be
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_SINGLE = frozenset(
-    {b"host", b"content-type", b"content-length", b"transfer-encoding", b"idempotency-key"}
-)
-
-
-class FrontLimits(msgspec.Struct, frozen=True):
-    """What one connection may cost us."""
-
-    body_bytes_max: int = 32 * 1024 * 1024
-    multipart_bytes_max: int = 200 * 1024 * 1024
-    header_bytes_max: int = 16 * 1024
-    headers_max: int = 100
-    header_s: float = 10.0  # from the first byte of a request to the end of its head
-    body_stall_s: float = 30.0  # without a byte of the body
-    body_bytes_s_min: int = 1024  # slower than this on average, after a first stall_s, is too slow
-    idle_s: float = 75.0  # between requests
-    write_stall_s: float = 60.0  # a reader that takes nothing
-    pipeline_max: int = 16
 
 
 Handler = Callable[[Inbound, Client], Awaitable[None]]
@@ -75,6 +58,7 @@ class Front:
         self.tasks: set[asyncio.Task[None]] = set()
         self.draining = False
         self.date_line = b""
+        self.heads = no_heads()
         self._sweeper: asyncio.Task[None] | None = None
 
     def protocol(self) -> Connection:
@@ -126,6 +110,8 @@ class Connection(asyncio.Protocol):
         "_front",
         "_headers",
         "_keep_alive",
+        "_known",
+        "_last",
         "_lines",
         "_loop",
         "_method",
@@ -164,6 +150,8 @@ class Connection(asyncio.Protocol):
         self._reading_head = False
         self._quiet_bytes = 0
         self._peer = ""
+        self._known: KnownHead | None = None  # the head of the last request, if it may come again
+        self._last: Inbound | None = None  # what the parser has just made
         self._reset()
 
     def _reset(self) -> None:
@@ -246,12 +234,22 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
+        between = not self._reading_head and not self._body_max
+        if between and self.reply is None and (known := self._known) is not None:
+            body = known.body_of(data)
+            if body is not None and len(body) <= self._front.limits.body_bytes_max:
+                self._serve_known(known, body)
+                return
         # What the parser swallows without telling (one endless header, chunk extensions, trailers).
         self._quiet_bytes += len(data)
         try:
             self.parser.feed_data(data)
+            if (last := self._last) is not None:
+                self._last = None
+                if between:
+                    self._learn(data, last)
             if self._quiet_bytes > QUIET_BYTES_MAX:
-                self._refuse(_head_too_large())
+                self._refuse(head_too_large())
         except httptools.HttpParserCallbackError as error:
             cause = error.__context__
             if not isinstance(cause, ApiError):
@@ -270,7 +268,7 @@ class Connection(asyncio.Protocol):
     def on_url(self, url: bytes) -> None:
         self._url += url
         if len(self._url) > self._front.limits.header_bytes_max:
-            raise _head_too_large()
+            raise head_too_large()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._lines.append((name, value))  # trailers too; they come too late to be looked at
@@ -280,7 +278,7 @@ class Connection(asyncio.Protocol):
         self._keep_alive = self.parser.should_keep_alive()
         self._method = self.parser.get_method().decode("ascii")
         limits = self._front.limits
-        headers = self._headers = _headers_of(self._lines, len(self._url), limits)
+        headers = self._headers = headers_of(self._lines, len(self._url), limits)
         if not self._url.startswith(b"/"):
             raise ApiError("REQUEST_001", "Expected a path as the request target.")
         version = self.parser.get_http_version()
@@ -294,7 +292,7 @@ class Connection(asyncio.Protocol):
         self._body_max = limits.multipart_bytes_max if multipart else limits.body_bytes_max
         length = headers.get(b"content-length")
         if length is not None and int(length) > self._body_max:
-            raise _body_too_large(self._body_max)
+            raise body_too_large(self._body_max)
         if headers.get(b"expect", b"").lower() == b"100-continue" and self.transport is not None:
             self.transport.write(_CONTINUE)
         self._quiet_bytes = 0
@@ -304,7 +302,7 @@ class Connection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
         if self._body_bytes > self._body_max:
-            raise _body_too_large(self._body_max)
+            raise body_too_large(self._body_max)
         self._body.append(body)
         self._quiet_bytes = 0
         limits = self._front.limits
@@ -331,6 +329,7 @@ class Connection(asyncio.Protocol):
         )
         keep_alive = self._keep_alive and not front.draining
         if self.reply is None:
+            self._last = inbound
             self._serve(inbound, keep_alive=keep_alive)
             return
         self._queue.append((inbound, keep_alive))
@@ -339,7 +338,33 @@ class Connection(asyncio.Protocol):
         if len(self._queue) > front.limits.pipeline_max:
             raise ApiError("REQUEST_001", "Too many pipelined requests.")
 
+    def _learn(self, data: bytes, last: Inbound) -> None:
+        """``data`` was one whole request, or more than that."""
+        self._known = None
+        if last.method == "POST" and self._keep_alive and self.parser.get_http_version() == "1.1":
+            self._known = learn(
+                data, last.path, last.query, last.headers, last.body, self._front.heads
+            )
+
     # --- serving --------------------------------------------------------------------------------
+
+    def _serve_known(self, known: KnownHead, body: bytes) -> None:
+        """A whole request with a head that was accepted before."""
+        front = self._front
+        now_us = time.time_ns() // 1000
+        headers = known.headers_for(body)
+        inbound = Inbound(
+            front.new_id(now_us),
+            "POST",
+            known.path,
+            known.query,
+            headers,
+            body,
+            front.address(self._peer, headers),
+            now_us,
+            time.monotonic_ns() // 1000,
+        )
+        self._serve(inbound, keep_alive=not front.draining)
 
     def _serve(self, inbound: Inbound, *, keep_alive: bool) -> None:
         reply = self.reply = Reply(self, keep_alive=keep_alive, head_only=inbound.method == "HEAD")
@@ -436,32 +461,3 @@ def _has_left(transport: asyncio.Transport) -> bool:
     poll = select.poll()
     poll.register(transport.get_extra_info("socket").fileno(), select.POLLRDHUP)
     return bool(poll.poll(0))
-
-
-def _headers_of(
-    lines: list[tuple[bytes, bytes]], url_bytes: int, limits: FrontLimits
-) -> dict[bytes, bytes]:
-    """Lower-case names; repeated ones joined by ", ", but for those that may come only once."""
-    headers = {name.lower(): value for name, value in lines}
-    if len(headers) != len(lines):
-        headers.clear()
-        for name, value in lines:
-            name = name.lower()
-            if name in headers:
-                if name in _SINGLE:
-                    text = name.decode("latin-1")
-                    raise ApiError("REQUEST_001", f"The header {text} is given twice.")
-                value = headers[name] + b", " + value
-            headers[name] = value
-    size = url_bytes + sum(map(len, headers)) + sum(map(len, headers.values()))
-    if size > limits.header_bytes_max or len(lines) > limits.headers_max:
-        raise _head_too_large()
-    return headers
-
-
-def _head_too_large() -> ApiError:
-    return ApiError("REQUEST_006", "The head of the request is too large.", reason="headers")
-
-
-def _body_too_large(bytes_max: int) -> ApiError:
-    return ApiError("REQUEST_006", f"The body is larger than {bytes_max} bytes.", reason="body")
