@@ -66,12 +66,7 @@ class Admission:
         funds = caller.funds
         if funds is None:
             funds = caller.funds = await self._wallet.funds(caller.org_id, caller.key_id)
-        output_tokens = request.max_output_tokens or OUTPUT_TOKENS_ESTIMATE
-        if output_tokens > OUTPUT_TOKENS_ESTIMATE:
-            output_tokens = OUTPUT_TOKENS_ESTIMATE
-        estimate = (
-            request.bound.input_tokens // BYTES_PER_TOKEN_ESTIMATE + output_tokens * request.n
-        )
+        estimate = tokens_estimate(request)
         first = plan.routes[0]
         ticket = self.limits_of(caller).take(estimate, self._clock.monotonic_us())
         try:
@@ -116,7 +111,7 @@ class Admission:
         decide the number."""
         limit = request.output_limit = request.max_output_tokens
         needed, bound = self._dearest(request, routes)
-        if limit is not None or request.operation == "embeddings":
+        if limit is not None or not bound.output_tokens:
             return needed, bound
         if any(not route.model.max_output_tokens for route in routes):
             request.output_limit = OUTPUT_TOKENS_DEFAULT_MAX
@@ -144,13 +139,16 @@ class Admission:
     def _refuse(
         self, short: InsufficientFunds, request: Request, routes: tuple[Route, ...]
     ) -> NoReturn:
-        tokens = max(affordable_output_tokens(request, routes, short.available_nano), 0)
         details: dict[str, object] = {
             "available": usd_from_nano(short.available_nano),
             "held": usd_from_nano(short.held_nano),
             "needed": usd_from_nano(short.needed_nano),
-            "affordable_max_tokens": tokens,
         }
+        advice = ""
+        if not request.bound.any_units:
+            tokens = max(affordable_output_tokens(request, routes, short.available_nano), 0)
+            details["affordable_max_tokens"] = tokens
+            advice = f"; max_tokens of {tokens} is affordable"
         amounts = (
             f"{usd_from_nano(short.needed_nano)} USD needed, "
             f"{usd_from_nano(short.available_nano)} available"
@@ -166,16 +164,28 @@ class Admission:
             )
         raise ApiError(
             "BILLING_001",
-            f"The balance is too low: {amounts}; max_tokens of {tokens} is affordable.",
+            f"The balance is too low: {amounts}{advice}.",
             details=details,
         )
+
+
+def tokens_estimate(request: Request) -> int:
+    """What tokens/min expects of a request before its answer is known."""
+    bound = request.bound
+    if bound.any_units:  # images, speech, rerank …: only what they may read is known
+        tokens = sum(counts for unit, counts in bound.any_units if unit == "input_token")
+        return (bound.input_tokens + tokens) // BYTES_PER_TOKEN_ESTIMATE
+    output_tokens = request.max_output_tokens or OUTPUT_TOKENS_ESTIMATE
+    if output_tokens > OUTPUT_TOKENS_ESTIMATE:
+        output_tokens = OUTPUT_TOKENS_ESTIMATE
+    return bound.input_tokens // BYTES_PER_TOKEN_ESTIMATE + output_tokens * request.n
 
 
 def affordable_output_tokens(
     request: Request, routes: tuple[Route, ...], available_nano: int
 ) -> int:
     """How many output tokens per choice the money buys at the dearest route, after the input."""
-    if request.operation == "embeddings":
+    if request.operation == "embeddings" or request.bound.any_units:
         return 0
     million = 1_000_000
     fewest = million * 1_000

@@ -7,6 +7,8 @@ request is closed nothing about it changes any more.
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from tokenmarket.billing.clock import Clock
 from tokenmarket.billing.records import UsageEvent
 from tokenmarket.billing.wallet import Capture, Wallet
@@ -45,6 +47,9 @@ class Settlement:
         charge_nano, exchange.items = bill(
             route.prices, usage, request.attributes if request is not None else _NO_ATTRIBUTES
         )
+        if not exchange.items:  # nothing in it has a price: served for nothing, but never silently
+            exchange.usage = replace(usage, flags=(*usage.flags, "nothing_priced"))
+            self._telemetry.usage_missing(route)
         return charge_nano
 
     def usage_json(self, exchange: Exchange, charge_nano: int) -> bytes | None:

@@ -237,7 +237,8 @@ class Telemetry:
         )
 
     def usage_missing(self, route: Route) -> None:
-        """A finished answer without usage: the caller pays nothing, the operator should know."""
+        """A finished answer without usage, or with nothing in it that the route has a price for:
+        the caller pays nothing, the operator should know."""
         key = (route.model.id, route.provider.name)
         self._usage_missing[key] = self._usage_missing.get(key, 0) + 1
         self.log.write("warning", "usage_missing", model=key[0], provider=key[1])

@@ -103,8 +103,8 @@ class RerankBody(msgspec.Struct, frozen=True):
     """``POST /rerank``. ``top_k`` is Voyage's word for ``top_n``."""
 
     model: Text
-    query: Annotated[str, msgspec.Meta(min_length=1)]
-    documents: Annotated[list[Document], msgspec.Meta(min_length=1, max_length=DOCUMENTS_MAX)]
+    query: str
+    documents: list[Document]  # 1 to DOCUMENTS_MAX, see core/parse_rerank.py
     top_n: Annotated[int, msgspec.Meta(ge=1)] | None = None
     top_k: Annotated[int, msgspec.Meta(ge=1)] | None = None
     return_documents: bool | None = None

@@ -17,7 +17,10 @@ from typing import Any, NoReturn
 
 import msgspec
 
+from tokenmarket.core.bodies import ModerationBody, RerankBody
 from tokenmarket.core.errors import ApiError
+from tokenmarket.core.parse_moderation import moderation_request
+from tokenmarket.core.parse_rerank import rerank_request
 from tokenmarket.core.pricing import Bound
 from tokenmarket.core.requests import (
     ChatBody,
@@ -47,6 +50,8 @@ LEGACY_MAX_TOKENS_DEFAULT = 16  # OpenAI's documented default for /completions
 _decode_chat = msgspec.json.Decoder(ChatBody).decode
 _decode_completion = msgspec.json.Decoder(CompletionBody).decode
 _decode_embedding = msgspec.json.Decoder(EmbeddingBody).decode
+_decode_rerank = msgspec.json.Decoder(RerankBody).decode
+_decode_moderation = msgspec.json.Decoder(ModerationBody).decode
 _decode_any = msgspec.json.Decoder().decode
 _decode_objects = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
 _decode_choice = msgspec.json.Decoder(ProviderChoice).decode
@@ -377,8 +382,23 @@ def _parse_embedding(body: bytes) -> Request:
     )
 
 
+# --- rerank and moderation ------------------------------------------------------------------------
+
+
+def _parse_rerank(body: bytes) -> Request:
+    typed = _decode_rerank(body)
+    return rerank_request(body, typed, _choice(typed.provider))
+
+
+def _parse_moderation(body: bytes) -> Request:
+    typed = _decode_moderation(body)
+    return moderation_request(body, typed, _choice(typed.provider))
+
+
 PARSERS: dict[str, Callable[[bytes], Request]] = {
     "chat": _parse_chat,
     "completions": _parse_completion,
     "embeddings": _parse_embedding,
+    "rerank": _parse_rerank,
+    "moderation": _parse_moderation,
 }

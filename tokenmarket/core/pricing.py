@@ -379,13 +379,47 @@ def ceiling(sheet: PriceSheet, bound: Bound, attributes: Mapping[str, str] = _NO
         if price is None:
             raise Unpriced(unit)
         total += price * (max(0, counts - 1) if unit == "request" else counts)
+    if bound.any_units:
+        total += _alternatives(sheet, bound, attributes, worst)
     return div_ceil(total, PRICE_UNITS)
 
 
+def _alternatives(
+    sheet: PriceSheet, bound: Bound, attributes: Mapping[str, str], worst: _Worst
+) -> int:
+    """What those of ``bound.any_units`` cost that the sheet has; one of them must be there.
+
+    Tokens are priced as ``charge`` does it: without a row of their own that always matches, maybe
+    at the dearest of their side. A unit whose rows this request's attributes rule out is unpriced.
+    """
+    total, known, tokens = 0, False, _prompt_max(bound)
+    for unit, counts in bound.any_units:
+        has = sheet.has(unit)
+        names = [unit]
+        if unit in _SIDE and not sheet.covers(unit):
+            names += _SIDE[unit]
+        prices = [sheet.dearest(name, attributes, tokens) for name in names]
+        price = max((price for price in prices if price is not None), default=None)
+        if price is None:
+            if has:
+                raise Unpriced(unit)
+            continue
+        known = known or has
+        if unit == "input_token":
+            price = max(price, worst.input)
+        elif unit == "output_token":
+            price = max(price, worst.output)
+        total += price * (max(0, counts - 1) if unit == "request" else counts)
+    if not known:
+        raise Unpriced(bound.any_units[0][0])
+    return total
+
+
 def _prompt_max(bound: Bound) -> int:
-    if not bound.units:
+    if not bound.units and not bound.any_units:
         return bound.input_tokens
-    return bound.input_tokens + sum(counts for unit, counts in bound.units if unit in INPUT_SIDE)
+    units = bound.units + bound.any_units
+    return bound.input_tokens + sum(counts for unit, counts in units if unit in INPUT_SIDE)
 
 
 def _find_worst(

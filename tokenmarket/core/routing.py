@@ -153,6 +153,7 @@ def _only_route(
         or not route.prices.covers_input
         or not (route.prices.covers_output or request.operation == "embeddings")
         or bound.units
+        or bound.any_units
         or bound.audio_input
         or bound.audio_output
         or not state(route).available
@@ -302,8 +303,14 @@ def output_tokens_max(route: Route, request: Request) -> int:
 
 
 def route_bound(route: Route, request: Request, output_tokens: int) -> Bound:
-    """The request's bound at this route: input capped by the context window, output per choice."""
+    """The request's bound at this route: input capped by the context window, output per choice.
+
+    Operations that are billed by one of several units (``any_units``: images, speech, rerank …)
+    are bounded by the request alone; ``pricing.ceiling`` takes what the route has a price for.
+    """
     bound = request.bound
+    if bound.any_units:
+        return bound
     context = route.model.context_tokens
     tokens = bound.input_tokens
     # The window is per input: a batch of embeddings may be longer in all.

@@ -115,6 +115,8 @@ class Bound(msgspec.Struct, frozen=True):
     """The most a request can consume: proven, not estimated.
 
     ``units`` bounds what is not plain input/output tokens, by catalog unit (Usage counts).
+    ``any_units`` are alternatives, for operations that providers bill by different units: each
+    counts where the route's price sheet has it, and one of them must be there.
     ``audio``/``image`` say that input or output tokens may be of the dearer kind;
     ``long_cache_writes`` that the caller may have asked for long-lived cache entries.
     """
@@ -126,6 +128,7 @@ class Bound(msgspec.Struct, frozen=True):
     image_input: bool = False
     long_cache_writes: bool = True
     units: tuple[tuple[str, int], ...] = ()
+    any_units: tuple[tuple[str, int], ...] = ()
 
 
 class Item(msgspec.Struct, frozen=True, array_like=True):
@@ -195,12 +198,13 @@ def sanitize(usage: Usage, bound: Bound, context_tokens: int) -> Usage:
 
 def _repair(usage: Usage, bound: Bound, context_tokens: int, parts: dict[str, int]) -> Usage:
     flags: list[str] = []
+    units = bound.units + bound.any_units
     for side, fields, limit in (
         ("input", INPUT_FIELDS, bound.input_tokens),
         ("output", OUTPUT_FIELDS, bound.output_tokens),
     ):
         # Units may be bounded apart from the plain tokens of their side.
-        limit += sum(count for unit, count in bound.units if UNITS[unit].field in fields)
+        limit += sum(count for unit, count in units if UNITS[unit].field in fields)
         _no_negative(parts, fields, side, flags)
         total = sum(parts[name] for name in fields)
         possible = max(context_tokens or TOKENS_ABSURD, limit)
@@ -209,7 +213,7 @@ def _repair(usage: Usage, bound: Bound, context_tokens: int, parts: dict[str, in
             flags.append(f"{side}_above_context")
         elif total > limit:
             flags.append(f"{side}_above_bound")
-    bounded = {UNITS[unit].field: count for unit, count in bound.units}
+    bounded = {UNITS[unit].field: count for unit, count in units}
     for name in _OTHER_FIELDS + _INFORMATION:
         if parts[name] < 0:
             parts[name] = 0
