@@ -28,6 +28,7 @@ from tokenmarket.adapters import (
     zhipu,
 )
 from tokenmarket.adapters.protocol import Adapter
+from tokenmarket.adapters.video_protocol import VideoAdapter
 
 ADAPTERS: dict[str, dict[str, Adapter]] = {
     "ark": {"chat": ark.CHAT, "embeddings": ark.EMBEDDINGS},
@@ -83,3 +84,14 @@ ADAPTERS: dict[str, dict[str, Adapter]] = {
 def find(adapter: str, operation: str) -> Adapter | None:
     """The adapter for an operation; None when the provider has no such operation here."""
     return ADAPTERS.get(adapter, {}).get(operation)
+
+
+# A video is a task with a life of its own, so its adapters have another shape.
+VIDEO: dict[str, VideoAdapter] = {
+    "sandbox": sandbox.VIDEO,
+}
+
+
+def find_video(adapter: str) -> VideoAdapter | None:
+    """The adapter for videos; None when the provider makes none here."""
+    return VIDEO.get(adapter)

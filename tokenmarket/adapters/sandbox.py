@@ -4,6 +4,7 @@ from msgspec.structs import replace
 
 from tokenmarket.adapters.kit.openai_chat import OpenAIChat, OpenAICompletions
 from tokenmarket.adapters.kit.openai_embeddings import OpenAIEmbeddings
+from tokenmarket.adapters.kit.openai_videos import OpenAIVideos
 from tokenmarket.adapters.kit.quirks import Quirks
 
 _OWN = Quirks(
@@ -21,3 +22,24 @@ _OWN = Quirks(
 CHAT = OpenAIChat(_OWN)
 COMPLETIONS = OpenAICompletions(replace(_OWN, path="/completions", max_tokens_field="max_tokens"))
 EMBEDDINGS = OpenAIEmbeddings(replace(_OWN, path="/embeddings"))
+VIDEO = OpenAIVideos(
+    extras=frozenset(
+        {
+            "resolution",
+            "aspect_ratio",
+            "fps",
+            "seed",
+            "n",
+            "negative_prompt",
+            "mode",
+            "audio",
+            "last_frame",
+            "input_references",
+            "video",
+            "watermark",
+            "user",
+        }
+    ),
+    references=True,
+    cancels=True,
+)

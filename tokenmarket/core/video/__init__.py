@@ -1,0 +1,1 @@
+"""Video tasks, pure: requests, capabilities, states, projections and webhooks."""
