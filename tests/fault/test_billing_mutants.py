@@ -344,7 +344,8 @@ def refund_not_unique(patch: Patch) -> None:
         return True
 
     patch.setattr(payments, "claim_refund", claim)
-    edit(patch, payments, "refund", ("leg.amount_nano - back.get(leg.debit, 0)", "leg.amount_nano"))
+    whole = ("leg.amount_nano - back.get(leg.debit, 0)", "leg.amount_nano")
+    edit(patch, payments, "_give_back", whole)
 
 
 def payment_not_unique(patch: Patch) -> None:

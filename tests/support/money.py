@@ -19,6 +19,7 @@ from tokenmarket.billing.verify import verify
 from tokenmarket.billing.wallet import Wallet
 from tokenmarket.ledger import grants
 from tokenmarket.store.database import Database
+from tokenmarket.store.tasks import NewTask, TaskRow
 
 NOON_US = 1_795_435_200_000_000  # 2026-11-23 12:00 UTC
 USD = 1_000_000_000
@@ -157,6 +158,56 @@ class World:
             )
 
         return make
+
+    def new_task(self, name: str, org: str = "o1", key: str = "k1", **more: Any) -> NewTask:
+        now_us = self.clock.wall
+        known = {
+            "id": f"video_{name}",
+            "org_id": org,
+            "key_id": key,
+            "request_id": f"req_{name}",
+            "operation": "video",
+            "model": "m",
+            "provider": "sandbox",
+            "upstream_model": "up",
+            "adapter": "sandbox",
+            "price_version": "v1",
+            "prices_json": "[]",
+            "receipt": f'{{"id":"req_{name}","status":"running"}}',
+            "created_us": now_us,
+            "deadline_us": now_us + 3_600_000_000,
+            "next_poll_us": now_us + 5_000_000,
+        }
+        return NewTask(**{**known, **more})
+
+    async def task(self, name: str, amount_nano: int, **more: Any) -> TaskRow:
+        new = self.new_task(name, **more)
+        funds = await self.wallet.funds(new.org_id, new.key_id)
+        return await self.wallet.tasks.create(funds, new, amount_nano)
+
+    def task_event(self, row: TaskRow, status: str = "succeeded", **more: Any) -> Any:
+        def make(capture: Capture) -> UsageEvent:
+            made = usage_event(
+                row.request_id,
+                row.org_id,
+                row.key_id,
+                self.clock.wall,
+                status=status,
+                charge_nano=capture.charged_nano,
+                uncollected_nano=capture.uncollected_nano,
+                **more,
+            )
+            made.accepted_us = row.created_us
+            return made
+
+        return make
+
+    async def settle_task(
+        self, row: TaskRow, charge_nano: int, state: str = "succeeded", **more: Any
+    ) -> TaskRow | None:
+        """``charge_nano`` 0 with another state is how a failure ends."""
+        event = self.task_event(row, "succeeded" if state == "succeeded" else "failed")
+        return await self.wallet.tasks.settle(row, state, charge_nano, event, **more)
 
     async def differences(self) -> list[object]:
         return list(await verify(self.database, self.journal_root))

@@ -127,6 +127,7 @@ class Pool:
         "active",
         "buckets",
         "by_account",
+        "durable_nano",
         "idle_since_us",
         "org_id",
         "refused_until_us",
@@ -138,6 +139,7 @@ class Pool:
         self.buckets: list[Bucket] = []
         self.by_account: dict[str, Bucket] = {}
         self.windows: dict[str, Window] = {}  # every window with anything in it, by id
+        self.durable_nano = 0  # in durable holds, so in no lease
         self.active = False
         self.idle_since_us = 0
         self.refused_until_us = 0
@@ -154,14 +156,15 @@ class Pool:
 
     def total_nano(self, now_us: int) -> int:
         """Free and held, without what has expired."""
-        total = 0
+        total = self.durable_nano
         for bucket in self.buckets:
             if bucket.expires_us > now_us:
                 total += bucket.free + bucket.held
         return total
 
     def held_nano(self) -> int:
-        return sum(bucket.held for bucket in self.buckets)
+        """By running requests and tasks."""
+        return self.durable_nano + sum(bucket.held for bucket in self.buckets)
 
 
 class Funds:

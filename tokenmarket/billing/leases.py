@@ -8,14 +8,17 @@ between ``free``, ``held`` and ``unposted``, which does not change their sum.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from itertools import count
+from typing import TypeVar
 
 from tokenmarket.billing import periods
 from tokenmarket.billing.clock import Clock
 from tokenmarket.billing.funds import Bucket, Funds, Pool, Window
 from tokenmarket.billing.poster import Poster
 from tokenmarket.store.database import Database
+from tokenmarket.store.money_holds import Part, pending_nano
 from tokenmarket.store.money_limits import spend_limits
 from tokenmarket.store.money_moves import (
     Limit,
@@ -26,6 +29,8 @@ from tokenmarket.store.money_moves import (
     give_back,
     lease_rests,
 )
+
+Result = TypeVar("Result")
 
 REFUSED_US = 200_000  # a broke customer asks SQL at most five times a second
 IDLE_US = 10_000_000
@@ -95,8 +100,59 @@ class Leases:
         )
         self._doubtful = False
         _take_over(pool, slices)
+        pool.durable_nano = await pending_nano(self._database, pool.org_id)
         funds.stale = False
         funds.windows = tuple(_take_over_window(pool, item) for item in windows)
+
+    async def make_durable(
+        self,
+        pool: Pool,
+        parts: Callable[[], Sequence[tuple[Bucket | Window, int]]],
+        write: Callable[[Sequence[Part]], Awaitable[Result]],
+    ) -> Result:
+        """Move free money out of our leases into a durable hold.
+
+        ``parts`` says how much of which, with the sums as they are under the lock; ``write`` is the
+        transaction that takes as much out of the leases in SQL. Raises what they raise; then SQL
+        has been asked what is true, or will be before anything else is.
+        """
+        async with self._lock:
+            await self.resolve()
+            taken = parts()
+            for item, amount in taken:
+                item.free -= amount  # first here, then in SQL: it can never be spent twice
+                item.returning += amount
+            self.operations += 1
+            self._doubtful = True
+            try:
+                result = await write([Part(*_name(i), i.lease_no, n) for i, n in taken])
+            except Exception:
+                with suppress(Exception):  # then the next step looks; the first error is told
+                    await self._look()
+                raise
+            self._doubtful = False
+            for item, amount in taken:
+                item.returning -= amount
+                if isinstance(item, Bucket):
+                    pool.durable_nano += amount
+            return result
+
+    async def end_durable(
+        self, org_id: str, held_nano: int, write: Callable[[], Awaitable[Result]]
+    ) -> Result:
+        """Run the transaction that ends a durable hold. What it gives back is money in SQL, which
+        the next ``refill`` leases: the caller makes the organisation's Funds stale."""
+        async with self._lock:
+            await self.resolve()
+            self.operations += 1
+            self._doubtful = True
+            result = await write()
+            self._doubtful = False
+            pool = self.pools.get(org_id)
+            if pool is not None and result is not None:
+                pool.durable_nano -= held_nano
+                pool.refused_until_us = 0
+            return result
 
     async def release_idle(self, now_us: int) -> None:
         """Give back what no request wanted for ten seconds, and what can no longer be spent.
@@ -168,6 +224,7 @@ class Leases:
                     item.set_rest(rest, item.excess)
                 else:
                     item.set_rest(rest)
+            pool.durable_nano = await pending_nano(self._database, pool.org_id)
         self._doubtful = False
 
 

@@ -125,6 +125,26 @@ class Till:
         self._held_nano += amount_nano
         return hold
 
+    def parts_now(
+        self, funds: Funds, amount_nano: int, model: str
+    ) -> list[tuple[Bucket | Window, int]]:
+        """What a hold would take now, from which bucket and spend window; takes nothing.
+
+        For holds that are made in SQL. Raises as ``try_hold``.
+        """
+        if self._journal.trouble is not None or self.admission.stopped is not None:
+            raise AdmissionStopped(self._journal.trouble or self.admission.stopped or "")
+        pool, now_us = funds.pool, self._wall_us()
+        pool.active = True
+        if funds.stale:
+            raise self._short(pool, amount_nano, model, now_us)
+        self._check_windows(funds, amount_nano, model, now_us)
+        parts: list[tuple[Bucket | Window, int]] = []
+        parts += self._parts(pool, amount_nano, model, now_us)
+        if amount_nano:
+            parts += [(window, amount_nano) for window in funds.windows]
+        return parts
+
     def _check_windows(self, funds: Funds, amount_nano: int, model: str, now_us: int) -> None:
         for window in funds.windows:
             if window.free < amount_nano or not window.covers(now_us):

@@ -66,7 +66,8 @@ def _windows(books: Books) -> Iterator[Difference]:
 def _priced_right(prices: Mapping[str, str], item: Priced) -> Difference | None:
     """Is the charge what the pinned price sheet makes of the units?"""
     try:
-        rows = msgspec.json.decode(prices[item.price_version], type=tuple[PriceRow, ...])
+        sheet = item.sheet or prices[item.price_version]
+        rows = msgspec.json.decode(sheet, type=tuple[PriceRow, ...])
         usage = msgspec.json.decode(item.units_json, type=Usage)
     except msgspec.MsgspecError as error:
         return Difference("R5", item.request_id, "readable units and price", str(error))

@@ -50,6 +50,7 @@ from tokenmarket.billing.poster import Poster
 from tokenmarket.billing.records import End, StoredAnswer, UsageEvent
 from tokenmarket.billing.recovery import Recovered, adopt_dead
 from tokenmarket.billing.replay import ADOPTED
+from tokenmarket.billing.tasks import TaskMoney
 from tokenmarket.billing.till import AdmissionStopped, HoldEnded, Till, no_failpoint
 from tokenmarket.core.pricing import PriceSheet
 from tokenmarket.store.database import Database
@@ -117,6 +118,7 @@ class Wallet(Till):
         self._poster.on_posted = self._forget
         self._leases = Leases(database, worker_id, clock, self._lock, self._poster)
         super().__init__(journal, self._leases.pools, self._poster.pending, clock, failpoint)
+        self.tasks = TaskMoney(database, worker_id, self._leases, self, self._funds, clock)
         self._keeper = Keeper(
             database,
             root,
@@ -246,8 +248,8 @@ class Wallet(Till):
         return Balance(total, held, total - held)
 
     async def spent(self, funds: Funds) -> list[tuple[Limit, int]]:
-        """Every spend limit that counts for this key, and how much of it is used. Raises
-        Unavailable."""
+        """Every spend limit that counts for this key, and how much of it is used, running tasks
+        at their full hold. Raises Unavailable."""
         await self._leases.open(funds)  # a window may be parked, or its period over
         return [
             (window.limit, window.limit.limit_nano - window.free - window.held)

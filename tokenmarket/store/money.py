@@ -35,6 +35,7 @@ from sqlalchemy import (
 
 from tokenmarket.store.database import Database
 from tokenmarket.store.tables import metadata
+from tokenmarket.store.task_tables import task
 
 NANO_MAX = 9_000_000_000_000_000_000  # what an account can have moved in its life
 NEVER_US = 9_000_000_000_000_000_000
@@ -131,22 +132,32 @@ lease = Table(
     CheckConstraint("state = 'open' OR captured + returned = granted", name="closed_is_even"),
 )
 
-# Durable holds, for work that outlives a process (video tasks).
+# Durable holds, for work that outlives a process (video tasks): one row per bucket and per spend
+# window. Their money is part of dr_pending and leased_nano like that of leases, see R3.
 hold = Table(
     "hold",
     metadata,
     _text("id", key=True),
-    _text("ref_id"),
+    _text("ref_id"),  # the task
     _text("org_id"),
-    _text("account_id"),
+    _text("kind"),  # balance | window
+    _text("target"),  # the account or spend window
+    _int("number"),  # in burn order
     _int("amount_nano"),
     _int("captured_nano"),
     _text("state"),  # pending | captured | void
     _int("expires_us"),
     _int("created_us"),
-    Index("uq_hold_ref_id", "ref_id", unique=True),
-    CheckConstraint("amount_nano > 0", name="amount"),
+    Index("uq_hold_ref_id", "ref_id", "kind", "target", unique=True),
+    Index(
+        "ix_hold_pending",
+        "org_id",
+        sqlite_where=text("state = 'pending'"),
+        postgresql_where=text("state = 'pending'"),
+    ),
+    CheckConstraint(f"amount_nano > 0 AND amount_nano <= {NANO_MAX}", name="amount"),
     CheckConstraint("captured_nano >= 0 AND captured_nano <= amount_nano", name="captured"),
+    CheckConstraint("state = 'captured' OR captured_nano = 0", name="captured_or_not"),
 )
 
 spend_window = Table(
@@ -286,12 +297,18 @@ for _trigger in (_NO_UPDATE, _NO_DELETE):
 
 
 async def receipt_json(database: Database, org_id: str, request_id: str) -> bytes | None:
-    """The posted receipt; None for an unknown id and for another organisation's."""
+    """The posted receipt, or that of a task that still runs; None for an unknown id and for another
+    organisation's."""
     query = select(usage_event.c.receipt).where(
         usage_event.c.request_id == request_id, usage_event.c.org_id == org_id
     )
+    running = select(task.c.receipt).where(
+        task.c.request_id == request_id, task.c.org_id == org_id, task.c.completed_us == 0
+    )
     async with database.read() as conn:
         found: str | None = (await conn.execute(query)).scalar_one_or_none()
+        if found is None:
+            found = (await conn.execute(running)).scalar_one_or_none()
     return None if found is None else found.encode()
 
 

@@ -25,6 +25,7 @@ from tokenmarket.store.money import (
     worker,
 )
 from tokenmarket.store.money_moves import money_transaction
+from tokenmarket.store.task_checks import PRICED, RULES
 
 _rest = lease.c.granted - lease.c.captured - lease.c.returned
 _credited = (
@@ -43,13 +44,18 @@ _leased = (
     .scalar_subquery()
 )
 _durable = (
-    select(func.coalesce(func.sum(hold.c.amount_nano - hold.c.captured_nano), 0))
-    .where(hold.c.account_id == account.c.id, hold.c.state == "pending")
+    select(func.coalesce(func.sum(hold.c.amount_nano), 0))
+    .where(hold.c.kind == "balance", hold.c.target == account.c.id, hold.c.state == "pending")
     .scalar_subquery()
 )
 _window_leased = (
     select(func.coalesce(func.sum(_rest), 0))
     .where(lease.c.kind == "window", lease.c.target == spend_window.c.id, lease.c.state == "open")
+    .scalar_subquery()
+)
+_window_durable = (
+    select(func.coalesce(func.sum(hold.c.amount_nano), 0))
+    .where(hold.c.kind == "window", hold.c.target == spend_window.c.id, hold.c.state == "pending")
     .scalar_subquery()
 )
 _captured = (
@@ -132,9 +138,9 @@ _RULES: tuple[tuple[str, Select[Any, Any, Any]], ...] = (
     ),
     (
         "R3",
-        select(spend_window.c.id, _window_leased, spend_window.c.leased_nano).where(
-            _window_leased != spend_window.c.leased_nano
-        ),
+        select(
+            spend_window.c.id, _window_leased + _window_durable, spend_window.c.leased_nano
+        ).where(_window_leased + _window_durable != spend_window.c.leased_nano),
     ),
     (
         "I8",
@@ -205,12 +211,14 @@ class WorkerBooks(NamedTuple):
 
 
 class Priced(NamedTuple):
-    """A posted request whose charge can be computed again."""
+    """A posted request whose charge can be computed again. ``sheet``: as pinned in its task, else
+    the version's."""
 
     request_id: str
     units_json: str
     price_version: str
     due_nano: int
+    sheet: str = ""
 
 
 class Books(NamedTuple):
@@ -228,7 +236,7 @@ async def read_books(database: Database) -> Books:
     """Everything in one read transaction, so that a running server cannot make it inconsistent."""
     async with database.read() as conn:
         wrong: list[tuple[str, str, str, str]] = []
-        for rule, query in (*_RULES, ("R2", _FOREIGN)):
+        for rule, query in (*_RULES, ("R2", _FOREIGN), *RULES):
             for subject, expected, actual in (await conn.execute(query)).all():
                 wrong.append((rule, str(subject), str(expected), str(actual)))
         windows = {
@@ -289,7 +297,8 @@ async def _priced(conn: AsyncConnection) -> list[Priced]:
         .join(price, price.c.version == usage_event.c.price_version)
         .where(usage_event.c.status == "succeeded", usage_event.c.units_json != "")
     )
-    return [Priced(*row) for row in (await conn.execute(query)).all()]
+    posted = [Priced(*row) for row in (await conn.execute(query)).all()]
+    return posted + [Priced(*row) for row in (await conn.execute(PRICED)).all()]
 
 
 async def posted_requests(

@@ -24,8 +24,8 @@ from sqlalchemy import (
 from tokenmarket.store import money, tables
 from tokenmarket.store.database import Database, StoreError
 
-HEAD = "0001"  # the newest file in store/migrations/versions
-REVISIONS = ("0001",)
+HEAD = "0002"  # the newest file in store/migrations/versions
+REVISIONS = ("0001", "0002")
 
 # Alembic's own table, as Alembic makes it.
 _stamp = Table(

@@ -11,7 +11,8 @@ import tokenmarket
 
 PACKAGE = Path(tokenmarket.__file__).parent
 MONEY = [*PACKAGE.glob("billing/*.py"), *PACKAGE.glob("ledger/*.py")]
-MONEY += [*PACKAGE.glob("store/money*.py"), PACKAGE / "core" / "money.py"]
+MONEY += [*PACKAGE.glob("store/money*.py"), *PACKAGE.glob("store/task*.py")]
+MONEY += [PACKAGE / "core" / "money.py"]
 MONEY += [PACKAGE / "core" / "pricing.py"]
 
 
@@ -81,6 +82,9 @@ def test_balances_and_leases_change_only_where_it_is_expected() -> None:
         ("money_moves.py", "return_part", "account"),
         ("money_moves.py", "return_part", "spend_window"),
         ("money_moves.py", "return_part", "lease"),
+        ("money_holds.py", "take", "lease"),
+        ("money_holds.py", "_end_part", "account"),
+        ("money_holds.py", "_end_part", "spend_window"),
         ("money_posting.py", "", "account"),
         ("money_posting.py", "", "lease"),
         ("money_posting.py", "", "spend_window"),
