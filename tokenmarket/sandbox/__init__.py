@@ -14,6 +14,8 @@ answer.
     embeddings  body -> Script
     calls       what every other operation gets; forms reads its body, JSON or multipart
     pictures    images: generations, edits, files; painting draws a PNG, probing reads uploads
+    speaking    speech; voices is how it sounds, mp3 and soundfiles write it
+    transcribing  transcriptions, translations; hearing reads the uploaded sound
     ranking     rerank: BM25
     moderating  moderations: short lists of words
     desk        paths, cache of identical requests        <- a new operation is one row here

@@ -10,7 +10,15 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from tokenmarket.sandbox import embeddings, moderating, pictures, ranking, text
+from tokenmarket.sandbox import (
+    embeddings,
+    moderating,
+    pictures,
+    ranking,
+    speaking,
+    text,
+    transcribing,
+)
 from tokenmarket.sandbox.behaviour import MODELS, Script, refusal
 from tokenmarket.sandbox.bodies import Refused
 from tokenmarket.sandbox.calls import Call
@@ -28,6 +36,9 @@ MEDIA: dict[str, MediaOperation] = {
     "/rerank": ranking.rerank,
     "/v2/rerank": ranking.rerank,
     "/moderations": moderating.moderations,
+    "/audio/speech": speaking.speech,
+    "/audio/transcriptions": transcribing.transcriptions,
+    "/audio/translations": transcribing.translations,
     "/images/generations": pictures.generations,
     "/images/edits": pictures.edits,
 }
