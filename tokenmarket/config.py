@@ -72,10 +72,16 @@ class Environment:
 
 
 def checked_provider_key(text: str, source: str, key: str) -> str | None:
-    """A provider key fit for a header value; None if there is none. Raises ConfigError."""
+    """A provider key fit for a header value, or a service account's JSON on one line; None if there
+    is none. Raises ConfigError."""
     value = text.strip()
     if not value:
         return None
+    if value.startswith("{") and value.isascii():
+        try:
+            return msgspec.json.format(value, indent=-1)
+        except msgspec.MsgspecError:
+            raise ConfigError(source, key, "it begins like a JSON key and is not JSON") from None
     if not value.isascii() or not value.isprintable() or " " in value:
         raise ConfigError(source, key, "a key is one line of printable ASCII without spaces")
     return value

@@ -197,6 +197,18 @@ def test_provider_keys_come_from_the_row_and_the_variable(data: Path) -> None:
         assert "a b" not in str(caught.value)
 
 
+def test_a_service_account_is_a_key_of_one_line(data: Path) -> None:
+    written = '{\n  "private_key": "-----BEGIN PRIVATE KEY-----\\nAA\\n",\n  "x": 1.0\n}\n'
+    environment = {"GOOGLE": written, "CUT": '{"private_key": "hidden', "ODD": '{"a": "ü"}'}
+    found = load({"data_dir": str(data)}, environment).environment
+    expected = '{"private_key":"-----BEGIN PRIVATE KEY-----\\nAA\\n","x":1.0}'
+    assert found.provider_key("GOOGLE") == expected
+    for name in ("CUT", "ODD"):
+        with pytest.raises(ConfigError, match=name) as caught:
+            found.provider_key(name)
+        assert "hidden" not in str(caught.value)
+
+
 def test_our_own_secret_is_never_a_provider_key(data: Path) -> None:
     found = load({"data_dir": str(data)}, {"TOKENMARKET_SECRET_KEY": HEX})
     with pytest.raises(ConfigError, match="not provider keys"):

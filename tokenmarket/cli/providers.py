@@ -95,7 +95,8 @@ async def _ask(at: Desk, provider: Provider, secrets: list[tuple[str, Secret]]) 
     started = time.monotonic()
     try:
         origin = Origin.parse(provider.base_url)
-        response = await client.send(origin, request, credential.headers, TEST_TIMEOUTS)
+        authorization = await credential.authorize(origin, request, client)
+        response = await client.send(origin, request, authorization, TEST_TIMEOUTS)
         response.abort()
     except UpstreamError as error:
         return _result(False, error.status, started, f"it could not be reached: {error.message}")

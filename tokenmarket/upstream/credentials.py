@@ -7,28 +7,33 @@ A reader must know:
   rest the key for that model only: providers grant and limit by model.
 * ``ProviderLimits`` are what our account may do there. They are kept here, before the provider
   has to say no, so that routing goes around instead of failing.
-* A secret leaves its object only by ``reveal`` and as the rendered header of its credential; its
-  ``repr`` is ``***`` (``design/security.md`` C5).
+* A secret leaves its object only by ``reveal``, as the rendered header of its credential or in the
+  signer made of it; its ``repr`` is ``***`` (``design/security.md`` C5).
 """
 
 from __future__ import annotations
 
 import hmac
+import time
 from collections.abc import Callable, Iterable
 from typing import Final, NoReturn
 
 import msgspec
 
+from tokenmarket.adapters.protocol import UpstreamRequest
 from tokenmarket.core.catalog import Provider, ProviderLimits
 from tokenmarket.core.errors import UpstreamError
 from tokenmarket.core.routing import AVAILABLE, RouteState
-from tokenmarket.upstream.origin import Headers, checked_value
+from tokenmarket.upstream.client import UpstreamClient
+from tokenmarket.upstream.origin import Headers, Origin, checked_value
+from tokenmarket.upstream.signers import Signer, signer_for
 
 # Providers that do not want ``authorization: Bearer KEY``: adapter -> (header, text before it).
-# Sources: shared/reference/providers and media, 2026-11. Those that sign requests (bedrock) or
-# exchange tokens (vertex, kling's old keys) need more than a header and are not here.
+# Sources: shared/reference/providers and media, 2026-11. Keys that sign requests (bedrock), mint
+# or fetch tokens (kling's old keys, vertex) are more than a header: ``signers.py``.
 STYLES: Final[dict[str, tuple[str, str]]] = {
     "anthropic": ("x-api-key", ""),
+    "assemblyai": ("authorization", ""),
     "azure": ("api-key", ""),
     "azure_speech": ("ocp-apim-subscription-key", ""),
     "bfl": ("x-key", ""),
@@ -39,6 +44,7 @@ STYLES: Final[dict[str, tuple[str, str]]] = {
     "ideogram": ("api-key", ""),
     "pixverse": ("api-key", ""),
     "vidu": ("authorization", "Token "),
+    "volcengine": ("x-api-key", ""),
 }
 BEARER: Final = ("authorization", "Bearer ")
 
@@ -93,13 +99,21 @@ class Secret:
 
 class Credential:
     """One key at one provider. ``headers`` is the same tuple for life: rendered heads are cached
-    by it. An empty tuple: a server without keys."""
+    by it. An empty tuple: a server without keys, or a ``signer`` that makes them for each request:
+    ``authorize`` knows which."""
 
-    __slots__ = ("_rests", "_secret", "alert", "blemished", "headers", "id", "in_flight")
+    __slots__ = ("_rests", "_secret", "alert", "blemished", "headers", "id", "in_flight", "signer")
 
-    def __init__(self, id: str, headers: Headers, secret: Secret | None = None) -> None:
+    def __init__(
+        self,
+        id: str,
+        headers: Headers,
+        secret: Secret | None = None,
+        signer: Signer | None = None,
+    ) -> None:
         self.id = id
         self.headers = headers
+        self.signer = signer
         self.in_flight = 0
         self.alert: str | None = None  # the kind of refusal that a person must look at
         self.blemished = False  # it has a rest or an alert; most never do
@@ -110,8 +124,19 @@ class Credential:
     def __repr__(self) -> str:
         return f"Credential({self.id})"
 
-    def is_for(self, secret: Secret) -> bool:
-        return self._secret == secret
+    def is_for(self, secret: Secret, headers: Headers, signer: Signer | None) -> bool:
+        """Whether it would be made the same way again."""
+        same = self.headers == headers and type(self.signer) is type(signer)
+        return same and self._secret == secret
+
+    async def authorize(
+        self, origin: Origin, request: UpstreamRequest, client: UpstreamClient
+    ) -> Headers:
+        """What shows our key in exactly this request to exactly this origin, which must be the
+        provider's own. Raises UpstreamError when a token could not be had."""
+        if self.signer is None:
+            return self.headers
+        return await self.signer.authorize(origin, request, client)
 
     def resting(self, model: str, now_s: float) -> tuple[float, str] | None:
         """(seconds left, kind of refusal) if it may not be used for ``model`` now."""
@@ -133,6 +158,8 @@ class Credential:
         rule = RESTS.get(error.kind)
         if rule is None:
             return
+        if self.signer is not None and error.kind == "auth":
+            self.signer.forget()
         scope = "" if rule.whole_key else model
         before = self._rests.get(scope)
         if before is not None and now_s < before[0]:
@@ -198,10 +225,13 @@ class CredentialPool:
         provider: Provider,
         secrets: Iterable[tuple[str, Secret]],
         clock: Callable[[], float],
+        wall: Callable[[], float] = time.time,
     ) -> None:
-        """``secrets`` are (stable id, key); ``clock`` is monotonic, in seconds. Raises ValueError
-        for a key that cannot be written into a header, without showing it."""
+        """``secrets`` are (stable id, key); ``clock`` is monotonic, in seconds; ``wall`` counts
+        them from 1970, for tokens. Raises ValueError for a key that cannot be written into a header
+        or cannot sign, without showing it."""
         self._clock = clock
+        self._wall = wall
         self._requests = Minute()
         self._tokens = Minute()
         self._in_flight = 0
@@ -225,11 +255,13 @@ class CredentialPool:
         after: list[Credential] = []
         for id, secret in secrets:
             kept = before.get(id)
-            headers = ((header, lead + checked_value(secret.reveal())),)
-            if kept is not None and kept.is_for(secret) and kept.headers == headers:
+            text = secret.reveal()
+            signer = signer_for(provider.adapter, provider.base_url, text, self._wall)
+            headers = ((header, lead + checked_value(text)),) if signer is None else ()
+            if kept is not None and kept.is_for(secret, headers, signer):
                 after.append(kept)
             else:
-                after.append(Credential(id, headers, secret))
+                after.append(Credential(id, headers, secret, signer))
         if not after and provider.keyless:
             after.append(before.get("none") or Credential("none", ()))
         self._provider = provider.name

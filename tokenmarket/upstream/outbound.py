@@ -6,10 +6,15 @@ A provider whose base URL is ``sandbox:`` is served in the process by the transp
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Protocol
 
+import msgspec
+
 from tokenmarket.adapters.protocol import Head, UpstreamRequest
+from tokenmarket.core.addresses import same_site
 from tokenmarket.core.catalog import Provider, Route, Timeouts
 from tokenmarket.core.errors import UpstreamError
 from tokenmarket.core.routing import AVAILABLE, RouteState
@@ -19,6 +24,7 @@ from tokenmarket.upstream.health import Health
 from tokenmarket.upstream.origin import Headers, Origin
 
 LOCAL_URL = "sandbox:"
+_AUTHORITY = re.compile(r"[^/?#]*")
 
 
 class Answer(Protocol):
@@ -53,7 +59,10 @@ class Outbound:
         clock: Callable[[], float],
         *,
         local: Local | None = None,
+        wall: Callable[[], float] = time.time,
     ) -> None:
+        """``clock`` is monotonic, ``wall`` since 1970 (for tokens); both in seconds."""
+        self._wall = wall
         self._client = client
         self._health = health
         self._clock = clock
@@ -76,7 +85,7 @@ class Outbound:
             try:
                 if provider.base_url != LOCAL_URL:
                     Origin.parse(provider.base_url)
-                CredentialPool(provider, found[provider.name], self._clock)
+                CredentialPool(provider, found[provider.name], self._clock, self._wall)
             except ValueError as error:
                 raise ValueError(f"provider {provider.name}: {error}") from error
         for name in set(self._pools) - set(providers):
@@ -84,7 +93,7 @@ class Outbound:
         for name, provider in providers.items():
             pool = self._pools.get(name)
             if pool is None:
-                self._pools[name] = CredentialPool(provider, found[name], self._clock)
+                self._pools[name] = CredentialPool(provider, found[name], self._clock, self._wall)
             else:
                 pool.update(provider, found[name])
 
@@ -120,14 +129,43 @@ class Outbound:
     def send(
         self, route: Route, credential: Credential, request: UpstreamRequest, timeouts: Timeouts
     ) -> Awaitable[Answer]:
-        """As ``UpstreamClient.send``: await it at once."""
+        """As ``UpstreamClient.send``: await it at once. ``request.url``, which a provider gave, is
+        asked only if it is of the provider's own site (UpstreamError otherwise)."""
         base_url = route.provider.base_url
         if base_url != LOCAL_URL:
             origin = Origin.parse(base_url)
+            if credential.signer is not None or request.url is not None or request.from_root:
+                return self._send_with_care(base_url, credential, request, timeouts)
             return self._client.send(origin, request, credential.headers, timeouts)
         if self._local is None:
             raise UpstreamError("connect", "the sandbox is switched off")
         return self._local.send(None, request, credential.headers, timeouts)
+
+    async def _send_with_care(
+        self, base_url: str, credential: Credential, request: UpstreamRequest, timeouts: Timeouts
+    ) -> Answer:
+        """Elsewhere than below the base URL, or signed."""
+        if request.url is not None and not same_site(base_url, request.url):
+            message = "the provider named an address of another site to ask"
+            raise UpstreamError("upstream_error", message)
+        named = request.url is not None
+        try:
+            origin, request = placed(base_url, request)
+            authorization = await credential.authorize(origin, request, self._client)
+            return await self._client.send(origin, request, authorization, timeouts)
+        except ValueError as error:
+            if not named:  # then it is an adapter's mistake
+                raise
+            raise UpstreamError("upstream_error", f"the provider named: {error}") from error
+
+    async def authorization(self, route: Route, credential: Credential, url: str) -> Headers:
+        """What ``Fetcher.download`` needs as ``headers`` to GET ``url`` with the provider's key;
+        nothing if it is not of the provider's own site. Raises UpstreamError."""
+        base_url = route.provider.base_url
+        if not same_site(base_url, url):
+            return ()
+        origin, request = placed(base_url, UpstreamRequest("", (), b"", method="GET", url=url))
+        return await credential.authorize(origin, request, self._client)
 
     def release(
         self,
@@ -155,3 +193,22 @@ class Outbound:
             self._health.success(route, first_byte_ms=first_byte_ms, tokens_per_s=tokens_per_s)
         else:
             self._health.abandoned(route)
+
+
+def placed(base_url: str, request: UpstreamRequest) -> tuple[Origin, UpstreamRequest]:
+    """Where a request goes (its ``path`` is below that origin): the base URL, its host alone
+    (``from_root``), or the host of ``url``, which ``same_site`` has passed."""
+    if request.url is None:
+        origin = Origin.parse(base_url)
+        if not request.from_root or not origin.prefix:
+            return origin, request
+        scheme = "https" if origin.tls else "http"
+        return Origin.parse(f"{scheme}://{origin.authority}"), request
+    scheme, _, rest = request.url.partition("://")
+    found = _AUTHORITY.match(rest)
+    place = found[0] if found is not None else ""
+    path = rest[len(place) :]
+    if not path.startswith("/"):
+        path = "/" + path
+    origin = Origin.parse(f"{scheme.lower()}://{place}")
+    return origin, msgspec.structs.replace(request, path=path, url=None)

@@ -14,6 +14,20 @@ from tokenmarket.core.catalog import Provider, ProviderLimits
 from tokenmarket.core.errors import FailureKind, UpstreamError
 from tokenmarket.upstream.credentials import Credential, CredentialPool, Minute, Secret
 
+BEARERS = (
+    "bedrock",
+    "cohere",
+    "jina",
+    "kling",
+    "luma",
+    "recraft",
+    "replicate",
+    "runway",
+    "stability",
+    "vertex",
+    "voyage",
+)
+
 
 def make_pool(
     clock: Clock,
@@ -141,8 +155,12 @@ def test_a_server_without_keys(clock: Clock) -> None:
         ("openai", (("authorization", "Bearer sk-k"),)),
         ("anthropic", (("x-api-key", "sk-k"),)),
         ("azure", (("api-key", "sk-k"),)),
+        ("assemblyai", (("authorization", "sk-k"),)),
+        ("azure_speech", (("ocp-apim-subscription-key", "sk-k"),)),
+        ("volcengine", (("x-api-key", "sk-k"),)),
         ("fal", (("authorization", "Key sk-k"),)),
         ("gemini", (("x-goog-api-key", "sk-k"),)),
+        *((name, (("authorization", "Bearer sk-k"),)) for name in BEARERS),
     ],
 )
 def test_how_a_key_is_shown(
