@@ -30,6 +30,7 @@ from tokenmarket.config import Config
 from tokenmarket.core import sealing
 from tokenmarket.core.catalog import Provider
 from tokenmarket.core.ids import RequestIds
+from tokenmarket.files.spool import Spools
 from tokenmarket.gateway import Gateway
 from tokenmarket.idempotency import Idempotency
 from tokenmarket.ledger.grants import grant
@@ -48,6 +49,7 @@ from tokenmarket.web.api import Api
 from tokenmarket.web.front import Front, FrontLimits
 from tokenmarket.web.health import Health
 from tokenmarket.web.reads import Reads
+from tokenmarket.web.receiving import Forms
 
 # Defaults for owners without limits of their own: far above one process, so that the rate-limit
 # headers always carry real numbers.
@@ -66,6 +68,7 @@ class Server:
         self.log = log
         self.telemetry = Telemetry(log, clock)
         self.catalog = CatalogSource(load_shipped())
+        self.spools = Spools(config.data_dir / "spool", bytes_max=config.upload_bytes_max)
         self.database: Database
         self.wallet: Wallet
         self.accounts: Accounts
@@ -140,6 +143,7 @@ class Server:
                 multipart_bytes_max=config.multipart_body_bytes_max,
             ),
             address=client_address(config.trusted_proxies),
+            forms=Forms(self.spools, self.api.admit),
         )
 
     async def listen(self) -> int:
@@ -262,6 +266,7 @@ class Server:
             yield f"billing_{name}", "Wallet and journal; money in nano-USD, times in us.", value
         yield "connections", "Open client connections.", len(self.front.connections)
         yield "requests_running", "Requests being served.", len(self.front.tasks)
+        yield "upload_bytes", "Bytes of uploads being received or used.", self.spools.used_bytes
         yield "log_lines_dropped", "Log lines lost to a slow sink.", self.log.dropped
         routes = [
             self.outbound.state(route)
@@ -366,3 +371,5 @@ def _forward_logging(log: Log) -> None:
     root = logging.getLogger()
     root.handlers[:] = [_Forward(log)]
     root.setLevel(logging.INFO)
+    # It warns of every malformed form; the caller is told, and the log is not theirs to fill.
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)

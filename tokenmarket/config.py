@@ -127,6 +127,8 @@ class Config(msgspec.Struct, frozen=True):
     # A larger body is refused with 413 before it is read; it bounds memory per connection.
     json_body_bytes_max: int
     multipart_body_bytes_max: int
+    # Uploads being received or used, all together, in memory and in DATA/spool; beyond it 503.
+    upload_bytes_max: int
     # Where error answers point people to, without a slash at the end.
     docs_base_url: str
     # Only these may say in X-Forwarded-For who the caller is.
@@ -418,6 +420,13 @@ SETTINGS: tuple[Setting, ...] = (
         "TOKENMARKET_MULTIPART_BODY_BYTES_MAX",
         _whole(1024, 4096 * MIB),
         200 * MIB,
+    ),
+    Setting(
+        "upload_bytes_max",
+        "upload_bytes_max",
+        "TOKENMARKET_UPLOAD_BYTES_MAX",
+        _whole(1024, 1024 * 1024 * MIB),
+        2048 * MIB,
     ),
     Setting("docs_base_url", "docs_base_url", "TOKENMARKET_DOCS_BASE_URL", _url, None),
     Setting("trusted_proxies", "trusted_proxies", "TOKENMARKET_TRUSTED_PROXIES", _networks, ()),

@@ -13,6 +13,7 @@ from typing import Protocol
 import msgspec
 
 from tokenmarket.core.errors import ApiError
+from tokenmarket.core.uploads import Spool
 
 _UNSAFE = re.compile(r"[^\x21-\x7e]+")
 _CHARSET = re.compile(rb'charset\s*=\s*"?([^\s";]*)')
@@ -23,8 +24,17 @@ class ClientGone(Exception):
     """The client's connection is closed; nothing more can be delivered."""
 
 
+class Received(Spool, Protocol):
+    """The spool of an upload. The front closes it when its request has ended."""
+
+    def close(self) -> None: ...
+
+
 class Inbound(msgspec.Struct):
-    """One received request. ``headers`` has lower-case names; repeated ones joined by ", "."""
+    """One received request. ``headers`` has lower-case names; repeated ones joined by ", ".
+
+    A multipart body is in ``spool``, and ``body`` is empty then (``core/forms.py`` reads it).
+    """
 
     request_id: str
     method: str
@@ -35,6 +45,7 @@ class Inbound(msgspec.Struct):
     address: str
     accepted_us: int  # wall clock
     started_us: int  # monotonic
+    spool: Received | None = None
 
 
 class Client(Protocol):

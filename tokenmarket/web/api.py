@@ -62,6 +62,18 @@ class Api:
             return self._gateway.run(operation, inbound, client)
         return self._read(inbound, client, operation)
 
+    async def admit(self, inbound: Inbound) -> None:
+        """Whether the sender of this head may upload (``receiving.py``). Raises ApiError."""
+        try:
+            token = bearer_token(inbound)
+            if self._accounts.lookup(token) is None:
+                await self._accounts.authenticate(token, inbound.address)
+        except ApiError:
+            raise
+        except Exception as error:
+            self._telemetry.crash(inbound.request_id, error)
+            raise ApiError("PLATFORM_002", "An internal error; nothing was charged.") from error
+
     async def _read(self, inbound: Inbound, client: Client, operation: str | None) -> None:
         try:
             status, head, body = await self._page(inbound, operation)

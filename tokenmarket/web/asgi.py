@@ -12,7 +12,10 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from tokenmarket.core.errors import ApiError
+from tokenmarket.core.forms import is_form
 from tokenmarket.core.wire import Client, ClientGone, Inbound
+from tokenmarket.files.spool import FileSpool
+from tokenmarket.web.receiving import Forms
 
 Scope = MutableMapping[str, Any]
 Event = MutableMapping[str, Any]
@@ -32,11 +35,16 @@ class AsgiApp:
         new_id: Callable[[int], str],
         *,
         body_bytes_max: int,
+        multipart_bytes_max: int | None = None,
+        forms: Forms | None = None,
     ) -> None:
+        """``forms`` None: multipart bodies are kept in memory like all others."""
         self._handler = handler
         self._refusal = refusal
         self._new_id = new_id
         self._body_bytes_max = body_bytes_max
+        self._multipart_bytes_max = multipart_bytes_max or body_bytes_max
+        self._forms = forms
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One HTTP request; lifespan events are acknowledged, WebSockets refused."""
@@ -47,29 +55,36 @@ class AsgiApp:
             await send({"type": "websocket.close", "code": 1008})
             return
         client = AsgiClient(send)
-        now_us = time.time_ns() // 1000
-        request_id = self._new_id(now_us)
+        inbound = self._inbound(scope)
         try:
-            body = await self._body(receive)
+            await self._receive(inbound, receive)
+            await self._serve(inbound, client, receive)
         except ClientGone:
             return
         except ApiError as error:
-            head, payload = self._refusal(request_id, error)
+            head, payload = self._refusal(inbound.request_id, error)
             client.respond(error.status, head, payload)
             await client.flush()
-            return
+        finally:
+            if inbound.spool is not None:
+                inbound.spool.close()
+
+    def _inbound(self, scope: Scope) -> Inbound:
+        now_us = time.time_ns() // 1000
         peer = scope.get("client")
-        inbound = Inbound(
-            request_id,
+        return Inbound(
+            self._new_id(now_us),
             scope["method"],
             _raw_path(scope),
             scope.get("query_string", b""),
             _headers(scope["headers"]),
-            body,
+            b"",
             peer[0] if peer else "",
             now_us,
             time.monotonic_ns() // 1000,
         )
+
+    async def _serve(self, inbound: Inbound, client: AsgiClient, receive: Receive) -> None:
         task = asyncio.ensure_future(self._handler(inbound, client))
         watch = asyncio.ensure_future(_left(receive, client, task))
         try:
@@ -78,22 +93,32 @@ class AsgiApp:
             watch.cancel()
         await client.flush()
 
-    async def _body(self, receive: Receive) -> bytes:
+    async def _receive(self, inbound: Inbound, receive: Receive) -> None:
+        """Take the body. The key of a form's sender is checked first: the server says 100
+        (Continue) when it is asked for the body."""
+        form = is_form(inbound.headers.get(b"content-type"))
+        bytes_max = self._multipart_bytes_max if form else self._body_bytes_max
+        spool: FileSpool | None = None
+        if form and self._forms is not None:
+            await self._forms.admit(inbound)
+            inbound.spool = spool = self._forms.spools.open()
         parts: list[bytes] = []
         size = 0
-        while True:
+        more = True
+        while more:
             event = await receive()
             if event["type"] == "http.disconnect":
                 raise ClientGone
             part = event.get("body", b"")
             size += len(part)
-            if size > self._body_bytes_max:
-                raise ApiError(
-                    "REQUEST_006", f"The body is larger than {self._body_bytes_max} bytes."
-                )
-            parts.append(part)
-            if not event.get("more_body", False):
-                return b"".join(parts)
+            if size > bytes_max:
+                raise ApiError("REQUEST_006", f"The body is larger than {bytes_max} bytes.")
+            if spool is not None:
+                spool.write(part)
+            else:
+                parts.append(part)
+            more = event.get("more_body", False)
+        inbound.body = b"".join(parts)
 
 
 class AsgiClient:

@@ -16,86 +16,32 @@ import asyncio
 import select
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
-from email.utils import formatdate
 from typing import cast
 
 import httptools
 
 from tokenmarket.core.errors import ApiError
-from tokenmarket.core.wire import Client, ClientGone, Inbound
+from tokenmarket.core.wire import ClientGone, Inbound
 from tokenmarket.upstream.outbox import Outbox
 from tokenmarket.web.head import FrontLimits, body_too_large, head_too_large, headers_of
-from tokenmarket.web.known_head import KnownHead, learn, no_heads
+from tokenmarket.web.known_head import KnownHead, learn
+from tokenmarket.web.receiving import FormIntake
 from tokenmarket.web.reply import STATUS_LINES, Reply
+from tokenmarket.web.shared import Shared
+
+__all__ = ["Connection", "Front", "FrontLimits"]
 
 QUIET_BYTES_MAX = 512 * 1024  # above what a head and one read of the loop can be
+LINGER_S = 2.0  # an error in the middle of a body: so long we read on, or the client never sees it
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-Handler = Callable[[Inbound, Client], Awaitable[None]]
-Refusal = Callable[[str, ApiError], tuple[bytes, bytes]]  # request id, error -> head block, body
-
-
-class Front:
-    """What all connections share: the handler, limits, clocks, and the set to drain at the end."""
-
-    def __init__(
-        self,
-        handler: Handler,
-        refusal: Refusal,
-        new_id: Callable[[int], str],
-        *,
-        limits: FrontLimits,
-        address: Callable[[str, dict[bytes, bytes]], str],
-    ) -> None:
-        self.handler = handler
-        self.refusal = refusal
-        self.new_id = new_id
-        self.limits = limits
-        self.address = address
-        self.connections: set[Connection] = set()
-        self.tasks: set[asyncio.Task[None]] = set()
-        self.draining = False
-        self.date_line = b""
-        self.heads = no_heads()
-        self._sweeper: asyncio.Task[None] | None = None
+class Front(Shared):
+    """The HTTP server: ``protocol`` for each connection, ``start``, and ``drain`` at the end."""
 
     def protocol(self) -> Connection:
         """A new connection (``loop.create_server``'s factory)."""
         return Connection(self)
-
-    def start(self) -> None:
-        """Begin the one periodic sweep that all deadlines hang on."""
-        self._refresh_date()
-        self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
-
-    async def drain(self, deadline_s: float) -> int:
-        """Stop keep-alive, wait for running requests, then abort the rest; returns how many."""
-        self.draining = True
-        for connection in list(self.connections):
-            connection.close_if_idle()
-        if self.tasks:
-            await asyncio.wait(list(self.tasks), timeout=deadline_s)
-        left = list(self.tasks)
-        for connection in list(self.connections):
-            connection.abort()
-        if left:
-            await asyncio.wait(left, timeout=2)
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-        return len(left)
-
-    def _refresh_date(self) -> None:
-        self.date_line = f"date: {formatdate(usegmt=True)}\r\n".encode("ascii")
-
-    async def _sweep(self) -> None:
-        while True:
-            await asyncio.sleep(0.5)
-            self._refresh_date()
-            now_s = time.monotonic()
-            for connection in list(self.connections):
-                connection.check_deadlines(now_s)
 
 
 class Connection(asyncio.Protocol):
@@ -109,6 +55,7 @@ class Connection(asyncio.Protocol):
         "_deadline_s",
         "_front",
         "_headers",
+        "_intake",
         "_keep_alive",
         "_known",
         "_last",
@@ -132,7 +79,7 @@ class Connection(asyncio.Protocol):
         "transport",
     )
 
-    def __init__(self, front: Front) -> None:
+    def __init__(self, front: Shared) -> None:
         self._front = front
         self._loop = asyncio.get_running_loop()
         self._outbox = Outbox.of(self._loop)
@@ -152,6 +99,7 @@ class Connection(asyncio.Protocol):
         self._peer = ""
         self._known: KnownHead | None = None  # the head of the last request, if it may come again
         self._last: Inbound | None = None  # what the parser has just made
+        self._intake: FormIntake | None = None  # of multipart bodies, once there was one
         self._reset()
 
     def _reset(self) -> None:
@@ -176,7 +124,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.gone = True
         self._front.connections.discard(self)
-        self._queue.clear()
+        self._drop_unserved()
         waiter, self.drain_waiter = self.drain_waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_exception(ClientGone())
@@ -208,8 +156,10 @@ class Connection(asyncio.Protocol):
         limits = self._front.limits
         if self._paused_since_s and now_s - self._paused_since_s > limits.write_stall_s:
             self.abort()
-        elif self.reply is None and not self._refused and now_s > self._deadline_s:
-            if self._reading_head or self._body_max:
+        elif self.reply is None and not self._asking and now_s > self._deadline_s:
+            if self._refused:
+                self.abort()  # lingered long enough
+            elif self._reading_head or self._body_max:
                 part = "head" if self._reading_head else "body"
                 self._refuse(
                     ApiError(
@@ -254,7 +204,9 @@ class Connection(asyncio.Protocol):
             cause = error.__context__
             if not isinstance(cause, ApiError):
                 raise
-            self._refuse(cause)
+            if self.reply is None:
+                self._drop_unserved()
+            self._refuse(cause, linger=self._body_max > 0)
         except httptools.HttpParserUpgrade:
             self._refuse(ApiError("REQUEST_001", "Upgrades are not offered.", reason="upgrade"))
         except httptools.HttpParserError as error:
@@ -293,7 +245,14 @@ class Connection(asyncio.Protocol):
         length = headers.get(b"content-length")
         if length is not None and int(length) > self._body_max:
             raise body_too_large(self._body_max)
-        if headers.get(b"expect", b"").lower() == b"100-continue" and self.transport is not None:
+        waits = headers.get(b"expect", b"").lower() == b"100-continue"
+        if multipart and (forms := self._front.forms) is not None:
+            if self._intake is None:
+                self._intake = FormIntake(forms, self)
+            size = None if length is None else int(length)
+            behind = bool(self._queue)
+            self._intake.begin(self._inbound(b""), size, waits=waits, behind=behind)
+        elif waits and self.transport is not None:
             self.transport.write(_CONTINUE)
         self._quiet_bytes = 0
         self._body_began_s = time.monotonic()
@@ -303,7 +262,10 @@ class Connection(asyncio.Protocol):
         self._body_bytes += len(body)
         if self._body_bytes > self._body_max:
             raise body_too_large(self._body_max)
-        self._body.append(body)
+        if self._intake is None or not self._intake.receiving:
+            self._body.append(body)
+        else:
+            self._intake.write(body, behind=bool(self._queue))
         self._quiet_bytes = 0
         limits = self._front.limits
         worked_off_s = self._body_began_s + self._body_bytes / limits.body_bytes_s_min
@@ -313,23 +275,14 @@ class Connection(asyncio.Protocol):
         self._body_max = 0
         self._quiet_bytes = 0
         front = self._front
-        path, _, query = self._url.partition(b"?")
         body = self._body
-        now_us = time.time_ns() // 1000
-        inbound = Inbound(
-            front.new_id(now_us),
-            self._method,
-            path.decode("latin-1"),
-            query,
-            self._headers,
-            body[0] if len(body) == 1 else b"".join(body),
-            front.address(self._peer, self._headers),
-            now_us,
-            time.monotonic_ns() // 1000,
-        )
+        inbound = self._inbound(body[0] if len(body) == 1 else b"".join(body))
+        if self._intake is not None:
+            inbound.spool = self._intake.taken()
         keep_alive = self._keep_alive and not front.draining
-        if self.reply is None:
-            self._last = inbound
+        if self.reply is None and not self._asking:
+            if inbound.spool is None:
+                self._last = inbound
             self._serve(inbound, keep_alive=keep_alive)
             return
         self._queue.append((inbound, keep_alive))
@@ -345,6 +298,64 @@ class Connection(asyncio.Protocol):
             self._known = learn(
                 data, last.path, last.query, last.headers, last.body, self._front.heads
             )
+
+    def _inbound(self, body: bytes) -> Inbound:
+        front = self._front
+        path, _, query = self._url.partition(b"?")
+        now_us = time.time_ns() // 1000
+        return Inbound(
+            front.new_id(now_us),
+            self._method,
+            path.decode("latin-1"),
+            query,
+            self._headers,
+            body,
+            front.address(self._peer, self._headers),
+            now_us,
+            time.monotonic_ns() // 1000,
+        )
+
+    # --- multipart bodies (``receiving.py``) ----------------------------------------------------
+
+    @property
+    def _asking(self) -> bool:
+        return self._intake is not None and self._intake.asking
+
+    def hold(self) -> None:
+        """The sender of a form is looked up."""
+        if self.transport is not None:
+            self.transport.pause_reading()
+
+    def release(self, *, welcome: bool) -> None:
+        """The sender may go on; ``welcome``: it waits to be told."""
+        transport = self.transport
+        if transport is None or self.gone or self._refused:
+            return
+        if welcome:
+            self.write(_CONTINUE)
+        self._body_began_s = time.monotonic()
+        self._deadline_s = self._body_began_s + self._front.limits.body_stall_s
+        if self.reply is None and self._queue:
+            self._serve_next(transport)
+        if not self._queue:
+            transport.resume_reading()
+
+    def refuse(self, error: ApiError) -> None:
+        """The sender may not."""
+        if self.reply is None:
+            self._drop_unserved()  # of which it was the first
+        if self.transport is not None and not self.gone:
+            self.transport.resume_reading()
+        self._refuse(error, linger=True)
+
+    def _drop_unserved(self) -> None:
+        """What was received for nobody."""
+        if self._intake is not None:
+            self._intake.drop()
+        for inbound, _ in self._queue:
+            if inbound.spool is not None:
+                inbound.spool.close()
+        self._queue.clear()
 
     # --- serving --------------------------------------------------------------------------------
 
@@ -379,6 +390,8 @@ class Connection(asyncio.Protocol):
         finally:
             if task is not None:
                 self._front.tasks.discard(task)
+            if inbound.spool is not None:
+                inbound.spool.close()
             if not reply.done:
                 self.abort()
             self._next(reply)
@@ -395,18 +408,25 @@ class Connection(asyncio.Protocol):
             transport.close()
             return
         self._deadline_s = time.monotonic() + self._front.limits.idle_s
-        if self._queue:
+        if self._queue and not self._asking:
             if _has_left(transport):
                 self.send_now()
                 transport.abort()
                 return
-            inbound, keep_alive = self._queue.popleft()
-            self._serve(inbound, keep_alive=keep_alive)
-            if not self._queue:
-                transport.resume_reading()
+            self._serve_next(transport)
 
-    def _refuse(self, error: ApiError) -> None:
-        """Answer what cannot be served and close; a request that is running ends first."""
+    def _serve_next(self, transport: asyncio.Transport) -> None:
+        inbound, keep_alive = self._queue.popleft()
+        self._serve(inbound, keep_alive=keep_alive)
+        if not self._queue:
+            transport.resume_reading()
+
+    def _refuse(self, error: ApiError, *, linger: bool = False) -> None:
+        """Answer what cannot be served and close; a request that is running ends first.
+
+        ``linger``: the client is still sending; reading goes on, to nowhere, until it has seen the
+        answer, because a close would reset the connection under it.
+        """
         self._refused = True
         self.send_now()
         transport = self.transport
@@ -420,7 +440,11 @@ class Connection(asyncio.Protocol):
             b"%b%b%bcontent-length: %d\r\nconnection: close\r\n\r\n%b"
             % (STATUS_LINES[error.status], self._front.date_line, head, len(body), body)
         )
-        transport.close()
+        if linger and transport.can_write_eof():
+            transport.write_eof()
+            self._deadline_s = time.monotonic() + LINGER_S
+        else:
+            transport.close()
 
     # --- writing --------------------------------------------------------------------------------
 

@@ -1,0 +1,1 @@
+"""Bytes that outlive memory: spools of running uploads, stored results."""
