@@ -1,7 +1,7 @@
 """Tiny writers of media files, each from the specification its function names.
 
-They write structure, not sound or pictures: enough for headers to be read. Where ffmpeg's tools are
-installed, ``test_ffprobe.py`` shows that these are files for others too.
+They write structure, not sound or pictures: enough for headers to be read. Where ffmpeg is
+installed, ``test_ffmpeg.py`` reads files of its making beside these.
 """
 
 from __future__ import annotations
