@@ -16,6 +16,7 @@ answer.
     pictures    images: generations, edits, files; painting draws a PNG, probing reads uploads
     speaking    speech; voices is how it sounds, mp3 and soundfiles write it
     transcribing  transcriptions, translations; hearing reads the uploaded sound
+    videos      tasks; orders is what their ids say, filming and h264 write the mp4
     ranking     rerank: BM25
     moderating  moderations: short lists of words
     desk        paths, cache of identical requests        <- a new operation is one row here

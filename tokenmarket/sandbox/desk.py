@@ -6,7 +6,9 @@ A new operation is one row of OPERATIONS, its models in ``behaviour.MODELS``, an
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
+from itertools import count
 
 import msgspec
 
@@ -18,6 +20,7 @@ from tokenmarket.sandbox import (
     speaking,
     text,
     transcribing,
+    videos,
 )
 from tokenmarket.sandbox.behaviour import MODELS, Script, refusal
 from tokenmarket.sandbox.bodies import Refused
@@ -58,6 +61,8 @@ class Desk:
 
     def __init__(self, now_s: Callable[[], float]) -> None:
         self._now_s = now_s
+        numbers = count((os.getpid() & 0xFFFF) << 16)  # other processes make other ids
+        self._videos = videos.Videos(lambda: next(numbers) & 0xFFFFFFFF)
         self._kept: dict[object, Script] = {}
         self._kept_bytes = 0
 
@@ -110,6 +115,10 @@ class Desk:
             return operation(body, headers, int(self._now_s()))
         if media is not None:
             return media(Call(method, path, query, headers, body, *sent, self._now_s()))
+        if path == videos.PATH or path.startswith(videos.PATH + "/"):
+            return self._videos.answer(
+                Call(method, path, query, headers, body, *sent, self._now_s())
+            )
         if path.startswith(pictures.FILES) and method == "GET":
             return pictures.stored(Call(method, path))
         document = _looked_up(path)

@@ -1,22 +1,23 @@
 """Bodies that may come as JSON or as a form: ``multipart/form-data`` the way OpenAI's SDKs send it.
 
 Names are bracketed (``metadata[a]``, ``include[]``), every value is text, lists are repeated names.
-Nothing is streamed here: the server's limit of a body is the limit of an upload.
+``core/forms`` finds the parts; what their names mean is read here, so that a form which the gateway
+writes wrongly is noticed. Nothing is streamed: the server's limit of a body is that of an upload.
 """
 
 from __future__ import annotations
 
-import email.message
-import email.parser
 import re
 from typing import TypeVar, cast
 
 import msgspec
 
+from tokenmarket.core.errors import ApiError
+from tokenmarket.core.forms import read_form
+from tokenmarket.core.uploads import Memory
 from tokenmarket.sandbox.bodies import Refused, invalid, read
 from tokenmarket.sandbox.calls import Call
 
-PARTS_MAX = 256
 _DEPTH_MAX = 4
 _NAME = re.compile(r"([^\[\]]{1,100})((?:\[[^\[\]]{0,100}\])*)")
 _T = TypeVar("_T")
@@ -47,38 +48,12 @@ def read_body(call: Call, kind: type[_T]) -> tuple[_T, list[File]]:
 
 
 def _parts(call: Call) -> tuple[list[tuple[str, str]], list[File]]:
-    head = f"Content-Type: {_one_line(call.content_type)}\r\n\r\n".encode("latin-1", "replace")
-    message = email.parser.BytesParser().parsebytes(head + call.body)
-    if not message.is_multipart() or message.defects:
-        raise Refused("The form is not complete, or its boundary is wrong.")
-    parts = cast("list[email.message.Message]", message.get_payload())
-    if len(parts) > PARTS_MAX:
-        raise Refused(f"The form has more than {PARTS_MAX} parts.")
-    fields: list[tuple[str, str]] = []
-    files: list[File] = []
-    for part in parts:
-        name = part.get_param("name", header="content-disposition")
-        data = part.get_payload(decode=True)
-        if not isinstance(name, str) or not isinstance(data, bytes):
-            raise Refused("A part of the form has no name, or holds further parts.")
-        filename = part.get_filename()
-        if filename is None:
-            fields.append((name, _text(name, data)))
-        else:
-            kind = part.get_content_type()
-            files.append(File(name.removesuffix("[]"), filename, kind, data))
-    return fields, files
-
-
-def _one_line(value: str) -> str:
-    return value.replace("\r", " ").replace("\n", " ")
-
-
-def _text(name: str, data: bytes) -> str:
     try:
-        return data.decode()
-    except UnicodeDecodeError:
-        raise Refused("A field of the form is not UTF-8.", param=name[:100]) from None
+        form = read_form(call.content_type.encode("latin-1", "replace"), Memory(call.body))
+    except ApiError as error:
+        raise Refused(error.message, status=error.status, param=error.param) from None
+    files = [File(one.field, one.filename, one.content_type, one.data()) for one in form.files]
+    return form.fields, files
 
 
 def _place(tree: _Tree, name: str, value: str) -> None:

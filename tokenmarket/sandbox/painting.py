@@ -21,7 +21,7 @@ SIDE_MAX = 4096
 DETAIL_MAX = 3
 
 _SHADES = 192  # palette entries of the sky; the rest are the colours of things
-_INK, _SHADOW, _SUN, _FRAME, _CLEAR = 250, 251, 252, 253, 255
+INK, SHADOW, _SUN, _FRAME, _CLEAR = 250, 251, 252, 253, 255
 _PACKED = struct.Struct(">8sHHBBHH")
 _CHECK_BYTES = 4
 
@@ -94,8 +94,8 @@ def named(name: str) -> Picture | None:
 def png(picture: Picture) -> bytes:
     """The picture as a PNG with a palette."""
     size = struct.pack(">IIBBBBB", picture.width, picture.height, 8, 3, 0, 0, 0)
-    pixels = b"".join(b"\0" + row for row in _landscape(picture))
-    chunks = [_chunk(b"IHDR", size), _chunk(b"PLTE", _palette(picture.seed))]
+    pixels = b"".join(b"\0" + row for row in landscape(picture))
+    chunks = [_chunk(b"IHDR", size), _chunk(b"PLTE", palette(picture.seed))]
     if picture.transparent:
         chunks.append(_chunk(b"tRNS", b"\xff" * _CLEAR + b"\0"))
     chunks.append(_chunk(b"IDAT", zlib.compress(pixels, 1)))
@@ -132,7 +132,8 @@ def label_scale(width: int, height: int) -> int:
     return min(max(1, min(width, height) // 160), width // (LABEL_COLUMNS + 4), height // 12)
 
 
-def _landscape(picture: Picture) -> Rows:
+def landscape(picture: Picture) -> Rows:
+    """The picture as one byte a pixel: the numbers of palette entries."""
     width, height, seed = picture.width, picture.height, picture.seed
     if picture.transparent:
         rows = [bytearray(bytes((_CLEAR,)) * width) for _ in range(height)]
@@ -153,8 +154,8 @@ def _landscape(picture: Picture) -> Rows:
     scale = label_scale(width, height)
     if scale:
         left, top = 2 * scale, height - (LABEL_ROWS + 2) * scale
-        label(rows, left + max(1, scale // 3), top + max(1, scale // 3), scale, _SHADOW)
-        label(rows, left, top, scale, _INK)
+        label(rows, left + max(1, scale // 3), top + max(1, scale // 3), scale, SHADOW)
+        label(rows, left, top, scale, INK)
     return rows
 
 
@@ -188,8 +189,8 @@ def _frame(rows: Rows, picture: Picture) -> None:
             run(rows[y], left + inner_width - thick, left + inner_width, _FRAME)
 
 
-def _palette(seed: bytes) -> bytes:
-    """Sky from one colour to the next, hills darker by layer, light things."""
+def palette(seed: bytes) -> bytes:
+    """256 times red, green and blue: a sky from one colour to the next, hills, light things."""
     hue = seed[6] / 256
     upper, lower = _colour(hue, 0.55, 0.75), _colour(hue + 0.08 + seed[7] / 1024, 0.35, 1.0)
     entries = [
@@ -198,7 +199,7 @@ def _palette(seed: bytes) -> bytes:
     ]
     for layer in range(256 - _SHADES):
         entries.append(_colour(hue + 0.3 + 0.05 * layer, 0.5, max(0.2, 0.7 - 0.16 * layer)))
-    entries[_INK], entries[_SHADOW] = (255, 255, 255), (40, 40, 48)
+    entries[INK], entries[SHADOW] = (255, 255, 255), (40, 40, 48)
     entries[_SUN], entries[_FRAME] = _colour(hue + 0.5, 0.25, 1.0), (250, 250, 240)
     return bytes(value for entry in entries for value in entry)
 
