@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from tests.fault.fetch_site import OK, SHORT, MakeSite, Names, Site, moved, saying, url_of
-from tests.fault.upstream_server import Authority, Link, serving, steady
+from tests.fault.upstream_server import Authority, Link, serving, steady, tunnelling
+from tokenmarket.core.catalog import Timeouts
 from tokenmarket.upstream import dial, resolve
 from tokenmarket.upstream.client import UpstreamClient
 from tokenmarket.upstream.fetch import Fetched, Fetcher, FetchRefused, origins_of
@@ -147,6 +148,24 @@ async def test_the_second_address_is_tried(make_site: MakeSite) -> None:
     async with steady(OK) as upstream:
         assert (await site.read(url_of(upstream, "two.example")))[1] == b"ok"
     assert len(tried) == 2
+
+
+async def test_an_address_that_swallows_packets_has_only_its_share(make_site: MakeSite) -> None:
+    site = make_site(names=Names(two=[["127.0.0.1", "127.0.0.1"]]))
+    dialer = site.fetcher._guarded._dialer
+    connect = dialer._connect
+    tried: list[str] = []
+
+    async def first_never(connection: Any, origin: Any, address: str) -> None:
+        tried.append(address)
+        if len(tried) == 1:
+            await asyncio.Event().wait()
+        await connect(connection, origin, address)
+
+    dialer._connect = first_never
+    limits = Timeouts(connect=0.2)
+    async with steady(OK) as upstream:
+        assert (await site.read(url_of(upstream, "two.example"), timeouts=limits))[1] == b"ok"
 
 
 async def test_unknown_names(make_site: MakeSite) -> None:
@@ -303,6 +322,33 @@ async def test_the_name_is_what_the_certificate_must_have(
         assert len(upstream.heads) == 1
 
 
+# ------------------------------------------------------------------------------------- callbacks
+
+
+async def test_a_callback_is_delivered(site: Site) -> None:
+    headers = (("content-type", "application/json"), ("webhook-id", "msg_1"))
+    for answer, status in ((OK, 200), (moved("/b"), 302), (b"HTTP/1.1 410 x\r\n\r\n", 410)):
+        async with steady(answer) as upstream:
+            found = await site.fetcher.post(url_of(upstream), headers=headers, body=b'{"a":1}')
+            assert found == status
+            assert upstream.bodies == [b'{"a":1}']
+            assert upstream.heads[0].startswith(b"POST /a?b=c HTTP/1.1\r\nhost: good.example")
+            assert b"\r\nwebhook-id: msg_1\r\n" in upstream.heads[0]
+
+
+async def test_a_callback_goes_nowhere_private(site: Site) -> None:
+    async with steady(OK) as upstream:
+        for url, reason in (
+            (url_of(upstream, "bad.example"), "private_address"),
+            (url_of(upstream, "[::1]"), "private_address"),
+            ("http://u:p@good.example/", "url_not_allowed"),
+        ):
+            with pytest.raises(FetchRefused) as raised:
+                await site.fetcher.post(url, headers=(), body=b"{}")
+            assert raised.value.reason == reason
+        assert upstream.links == []
+
+
 # ------------------------------------------------------------------------- proxies and name servers
 
 
@@ -321,6 +367,19 @@ async def test_a_proxy_gets_the_checked_address(make_site: MakeSite, tmp_path: P
         assert (await site.refused("https://bad.example/a")).reason == "private_address"
         assert (await site.refused("http://good.example/a")).reason == "unreachable"
     assert [head.split(b"\r\n")[0] for head in asked] == [b"CONNECT 127.0.0.1:443 HTTP/1.1"]
+
+
+async def test_tls_runs_by_name_inside_a_tunnel_to_the_address(
+    make_site: MakeSite, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path)
+    heads: list[bytes] = []
+    async with steady(OK, tls=authority.server("good.example")) as upstream:
+        async with serving(tunnelling(heads, {"127.0.0.1": upstream.port})) as proxy:
+            site = make_site(proxies=Proxies(https=proxy.url()), ssl_context=authority.trust())
+            assert (await site.read("https://good.example/a"))[1] == b"ok"
+        assert b"host: good.example\r\n" in upstream.heads[0]
+    assert [head.split(b"\r\n")[0] for head in heads] == [b"CONNECT 127.0.0.1:443 HTTP/1.1"]
 
 
 async def test_the_system_s_resolver() -> None:

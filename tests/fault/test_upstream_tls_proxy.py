@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fault.upstream_server import Authority, Handler, Link, serving, steady
+from tests.fault.upstream_server import Authority, Link, serving, steady, tunnelling
 from tokenmarket.adapters.protocol import UpstreamRequest
 from tokenmarket.core.catalog import Timeouts
 from tokenmarket.core.errors import UpstreamError
@@ -103,30 +103,6 @@ async def test_plain_text_where_tls_is_due() -> None:
             await get(client, upstream.url("https"))
         assert raised.value.kind == "connect"
         await client.close()
-
-
-def tunnelling(heads: list[bytes], ports: dict[str, int]) -> Handler:
-    """A CONNECT proxy; ``ports`` stands in for the DNS."""
-
-    async def handler(link: Link) -> None:
-        head = await link.reader.readuntil(b"\r\n\r\n")
-        heads.append(head)
-        name = head.split(b" ")[1].split(b":")[0].decode()
-        reader, writer = await asyncio.open_connection("127.0.0.1", ports[name])
-        link.writer.write(b"HTTP/1.1 200 Connection established\r\nvia: test\r\n\r\n")
-
-        async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-            while data := await source.read(65536):
-                sink.write(data)
-                await sink.drain()
-            sink.close()
-
-        try:
-            await asyncio.gather(pump(link.reader, writer), pump(reader, link.writer))
-        finally:
-            writer.close()
-
-    return handler
 
 
 async def test_https_goes_through_a_tunnel(authority: Authority) -> None:

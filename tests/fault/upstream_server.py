@@ -128,6 +128,30 @@ async def steady(
         yield upstream
 
 
+def tunnelling(heads: list[bytes], ports: dict[str, int]) -> Handler:
+    """A CONNECT proxy; ``ports`` stands in for the DNS."""
+
+    async def handler(link: Link) -> None:
+        head = await link.reader.readuntil(b"\r\n\r\n")
+        heads.append(head)
+        name = head.split(b" ")[1].split(b":")[0].decode()
+        reader, writer = await asyncio.open_connection("127.0.0.1", ports[name])
+        link.writer.write(b"HTTP/1.1 200 Connection established\r\nvia: test\r\n\r\n")
+
+        async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+            while data := await source.read(65536):
+                sink.write(data)
+                await sink.drain()
+            sink.close()
+
+        try:
+            await asyncio.gather(pump(link.reader, writer), pump(reader, link.writer))
+        finally:
+            writer.close()
+
+    return handler
+
+
 @dataclass
 class Authority:
     """A CA made for one test run, and server contexts signed by it."""

@@ -64,9 +64,9 @@ class Dialer:
         """Raises UpstreamError: timeout (stage connect) or connect."""
         connection = Connection(home, self._clock, self._idle_s)
         try:
-            # The only timer per await in this package: it is paid once per connection.
+            # The only timers per await in this package: they are paid once per connection.
             async with asyncio.timeout(connect_s):
-                await self._open(connection, origin)
+                await self._open(connection, origin, connect_s)
         except TimeoutError:
             message = f"no connection within {connect_s:g} s"
             raise UpstreamError("timeout", message, stage="connect") from None
@@ -77,11 +77,12 @@ class Dialer:
             raise UpstreamError("connect", f"no connection: {_why(error)}") from error
         return connection
 
-    async def _open(self, connection: Connection, origin: Origin) -> None:
+    async def _open(self, connection: Connection, origin: Origin, connect_s: float) -> None:
         loop = asyncio.get_running_loop()
         proxy = self._proxies.choose(origin)
         if self._vet is not None:
-            await self._open_vetted(connection, origin, proxy, await self._vet(origin))
+            addresses = (await self._vet(origin))[:ADDRESSES_TRIED_MAX]
+            await self._open_vetted(connection, origin, proxy, addresses, connect_s)
         elif proxy is None:
             context = self._tls if origin.tls else None
             await loop.create_connection(lambda: connection, origin.host, origin.port, ssl=context)
@@ -91,18 +92,26 @@ class Dialer:
             await self._tunnel(connection, origin, proxy, origin.host)
 
     async def _open_vetted(
-        self, connection: Connection, origin: Origin, proxy: Proxy | None, addresses: Sequence[str]
+        self,
+        connection: Connection,
+        origin: Origin,
+        proxy: Proxy | None,
+        addresses: Sequence[str],
+        connect_s: float,
     ) -> None:
+        """One after the other, each for its share of the time: one that swallows packets must not
+        keep the next from being tried."""
         if proxy is not None and not origin.tls:
             message = "plain http is not asked through a proxy, which would look the name up itself"
             raise UpstreamError("connect", message)
         failure = OSError("no address")
-        for address in addresses[:ADDRESSES_TRIED_MAX]:
+        for address in addresses:
             try:
-                if proxy is None:
-                    await self._connect(connection, origin, address)
-                else:
-                    await self._tunnel(connection, origin, proxy, address)
+                async with asyncio.timeout(connect_s / len(addresses)):
+                    if proxy is None:
+                        await self._connect(connection, origin, address)
+                    else:
+                        await self._tunnel(connection, origin, proxy, address)
             except ssl.SSLError:
                 raise
             except OSError as error:

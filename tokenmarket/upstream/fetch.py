@@ -1,11 +1,12 @@
-"""The guarded download: the only code that goes where a URL points (``design/security.md`` F1-F8).
+"""Guarded requests: the only code that goes where a URL points (``design/security.md`` F1-F8).
 
     fetcher = Fetcher(client, proxies=config.proxies)
     content_type, data = await fetcher.read(url, bytes_max=20 << 20)
     fetched = await fetcher.download(result_url, file.write, bytes_max=…, allowed_origins=…)
+    status = await fetcher.post(callback_url, headers=…, body=…)
 
-Two kinds of URL come here: what a caller wrote (an image, a file) and what a provider answered (its
-result). Both are strangers' words. A reader must know:
+Two kinds of URL come here: what a caller wrote (an image, a file, where to call back) and what a
+provider answered (its result). Both are strangers' words. A reader must know:
 
 * Form first (``core/fetch_url.py``): https, ports 443 and 80, no user info, no fragment, strict
   host names. Then the name is looked up once, every address it has must be public
@@ -16,7 +17,7 @@ result). Both are strangers' words. A reader must know:
   and on any port; they go over the gateway's usual client and its proxies. Never pass any for a
   URL that a caller wrote.
 * Redirects are followed here, at most three, each one checked like a first URL. None may lead from
-  https to http. ``headers`` go with the first request only.
+  https to http. ``headers`` go with the first request only. ``post`` follows none.
 * No cookies, no credentials of ours unless in ``headers``; no connection is used twice.
 * Codings are not undone: we ask for none, and an answer that has one is refused, so there are no
   bombs and the size is the size. The limit counts what arrives, not what was promised.
@@ -61,6 +62,7 @@ Sink = Callable[[bytes], object]
 
 REDIRECTS_MAX: Final = 3
 TIMEOUTS: Final = Timeouts(connect=10.0, first_byte=30.0, idle=20.0, total=300.0)
+POST_TIMEOUTS: Final = Timeouts(connect=10.0, first_byte=15.0, idle=15.0, total=20.0)
 OCTETS: Final = "application/octet-stream"
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _ACCEPT: Final[Headers] = (("accept", "*/*"),)
@@ -191,6 +193,23 @@ class Fetcher:
         )
         return fetched.content_type, b"".join(chunks)
 
+    async def post(
+        self,
+        url: str,
+        *,
+        headers: Headers,
+        body: bytes,
+        allowed_origins: Collection[str] = (),
+        timeouts: Timeouts = POST_TIMEOUTS,
+    ) -> int:
+        """Deliver ``body`` (a callback) and give the status of the answer, whatever it is; the rest
+        of the answer is not read. Raises FetchRefused."""
+        where = self._checked(url, allowed_origins)
+        request = UpstreamRequest(where.path, headers, body)
+        response = await self._send(where, request, (), allowed_origins, timeouts)
+        response.abort()
+        return response.head.status
+
     async def close(self) -> None:
         """Ends what runs. The client that was handed in is not closed."""
         await self._guarded.close()
@@ -215,12 +234,22 @@ class Fetcher:
             raise FetchRefused("timeout", f"the URL took longer than {timeouts.total:g} s")
         limits = msgspec.structs.replace(timeouts, total=left_s)
         request = UpstreamRequest(where.path, _ACCEPT, b"", method="GET")
+        return await self._send(where, request, headers, allowed, limits)
+
+    async def _send(
+        self,
+        where: Target,
+        request: UpstreamRequest,
+        authorization: Headers,
+        allowed: Collection[str],
+        limits: Timeouts,
+    ) -> UpstreamResponse:
         # Not Origin.parse: its memory is for providers, strangers' hosts would push them out.
         client, origin = self._guarded, Origin(where.host, where.port, "", tls=where.tls)
         if where.endpoint in allowed:
             client, origin = self._usual, Origin.parse(f"{where.scheme}://{where.endpoint}")
         try:
-            return await client.send(origin, request, headers, limits)
+            return await client.send(origin, request, authorization, limits)
         except UpstreamError as error:
             raise _refused(error) from error
         except ValueError as error:
