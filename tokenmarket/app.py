@@ -35,6 +35,7 @@ from tokenmarket.gateway import Gateway
 from tokenmarket.idempotency import Idempotency
 from tokenmarket.ledger.grants import grant
 from tokenmarket.limits import Limits
+from tokenmarket.media import MediaRooms
 from tokenmarket.sandbox.inprocess import SandboxTransport
 from tokenmarket.store import catalog_rows, credentials, money
 from tokenmarket.store.database import Database, StoreError
@@ -42,6 +43,7 @@ from tokenmarket.telemetry import Log, Telemetry
 from tokenmarket.upstream.client import UpstreamClient
 from tokenmarket.upstream.credentials import Secret
 from tokenmarket.upstream.descriptors import raise_descriptor_limit
+from tokenmarket.upstream.fetch import Fetcher
 from tokenmarket.upstream.health import Health as RouteHealth
 from tokenmarket.upstream.outbound import Outbound
 from tokenmarket.web.address import client_address
@@ -77,6 +79,7 @@ class Server:
         self.outbound: Outbound
         self._admission: Admission
         self._client: UpstreamClient
+        self._fetcher: Fetcher
         self._tasks: list[asyncio.Task[None]] = []
         self._sockets: asyncio.Server | None = None
 
@@ -95,6 +98,7 @@ class Server:
         )
         self.accounts = Accounts(self.database, config.root.derive(sealing.PEPPER), clock)
         self._client = UpstreamClient(proxies=config.proxies)
+        self._fetcher = Fetcher(self._client, proxies=config.proxies)
         monotonic_s = _seconds(clock.monotonic_us)
         self.outbound = Outbound(
             self._client, RouteHealth(monotonic_s), monotonic_s, local=SandboxTransport()
@@ -115,6 +119,7 @@ class Server:
             idempotency=Idempotency(self._stored_answer),
             upstreams=self.outbound,
             adapters=ADAPTERS,
+            media=MediaRooms(self._fetcher, None),
             telemetry=self.telemetry,
             clock=clock,
             draw=lambda: random.getrandbits(62),
@@ -172,6 +177,7 @@ class Server:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._fetcher.close()
         await self._client.close()
         await self.wallet.close()
         await self.database.close()

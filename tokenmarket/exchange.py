@@ -59,6 +59,7 @@ class Exchange:
         "dropped_params",
         "error",
         "events_sent",
+        "expected",
         "finish_reason",
         "first_byte_us",
         "hold",
@@ -99,6 +100,7 @@ class Exchange:
         self.route: Route | None = None
         self.attempts: list[Attempt] = []
         self.usage: Usage | None = None
+        self.expected: Usage | None = None  # of a whole answer, known before it has come
         self.prompt_tokens = 0  # of the usage, as are the next
         self.completion_tokens = 0
         self.items: list[Item] = []  # price lines of the usage
@@ -117,6 +119,11 @@ class Exchange:
     def request_id(self) -> str:
         """Also the receipt's id."""
         return self.inbound.request_id
+
+    @property
+    def org_id(self) -> str:
+        """The caller's organisation; "" before it is known."""
+        return self.caller.org_id if self.caller is not None else ""
 
     @property
     def user(self) -> str:

@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from tokenmarket.accounts import Accounts, Caller
-from tokenmarket.adapters.protocol import Adapter
+from tokenmarket.adapters.protocol import Adapter, MediaAdapter, UpstreamRequest
 from tokenmarket.admission import Admission
 from tokenmarket.billing.clock import Clock
 from tokenmarket.billing.records import StoredAnswer
@@ -29,6 +29,8 @@ from tokenmarket.billing.wallet import Wallet
 from tokenmarket.catalog import CatalogSource
 from tokenmarket.core.catalog import Route
 from tokenmarket.core.errors import CREDENTIAL, ApiError, UpstreamError
+from tokenmarket.core.intake import intake
+from tokenmarket.core.media_rules import resolve
 from tokenmarket.core.parse import parse
 from tokenmarket.core.requests import Request
 from tokenmarket.core.routing import Plan, RouteState, output_tokens_max, plan, route_bound
@@ -36,23 +38,23 @@ from tokenmarket.core.trace import continued, trace_id
 from tokenmarket.core.wire import Client, ClientGone, Inbound, bearer_token, check_content_type
 from tokenmarket.exchange import Exchange
 from tokenmarket.idempotency import Claim, Idempotency
+from tokenmarket.media import MediaRooms
+from tokenmarket.relay import Relay
 from tokenmarket.replies import (
     caller_error,
     error_body,
     error_event,
     error_head,
     reply_head,
-    stream_head,
 )
 from tokenmarket.settlement import Settlement
 from tokenmarket.telemetry import Telemetry
 from tokenmarket.upstream.credentials import Credential
 from tokenmarket.upstream.outbound import Answer, Outbound
 
-RESPONSE_BYTES_MAX = 64 * 1024 * 1024
 ERROR_BODY_BYTES_MAX = 256 * 1024
 ATTEMPTS_PER_ROUTE_MAX = 4  # keys of a pool that may be refused one after the other
-EVENTS_SPARE = 1_024  # role, finish and empty events of all choices
+_TEXT = frozenset({"chat", "completions", "embeddings"})  # JSON in, no files, no media rooms
 
 
 class Gateway:
@@ -67,7 +69,8 @@ class Gateway:
         wallet: Wallet,
         idempotency: Idempotency,
         upstreams: Outbound,
-        adapters: Mapping[str, Mapping[str, Adapter]],
+        adapters: Mapping[str, Mapping[str, Adapter | MediaAdapter]],
+        media: MediaRooms,
         telemetry: Telemetry,
         clock: Clock,
         draw: Callable[[], int],
@@ -78,9 +81,11 @@ class Gateway:
         self.catalog = catalog
         self.wallet = wallet
         self.settlement = Settlement(wallet, telemetry, clock)
+        self.relay = Relay(self.settlement, wallet, media, upstreams, clock)
         self.idempotency = idempotency
         self.upstreams = upstreams
         self.adapters = adapters
+        self.media = media
         self.telemetry = telemetry
         self.clock = clock
         self.draw = draw
@@ -143,8 +148,12 @@ class Gateway:
                     self._replay(exchange, client, claim.answer)
                     return
                 client = claim.recording(client)
-            check_content_type(inbound)
-            exchange.request = request = parse(exchange.operation, inbound.body)
+            if exchange.operation in _TEXT:
+                check_content_type(inbound)
+                request = parse(exchange.operation, inbound.body)
+            else:
+                request = intake(exchange.operation, inbound)
+            exchange.request = request
             request.request_id = exchange.request_id
             request.created_s = inbound.accepted_us // 1_000_000
             exchange.plan = chosen = plan(
@@ -155,6 +164,8 @@ class Gateway:
                 draw=self.draw(),
                 near_names=self.catalog.near_names,
             )
+            if exchange.operation not in _TEXT:
+                resolve(request, chosen.routes[0].model)
             await self.admission.admit(request, chosen, exchange, caller)
             await self._try_routes(request, chosen, exchange, client, claim)
         finally:
@@ -216,44 +227,44 @@ class Gateway:
     ) -> None:
         """Translate, send, relay and settle at one route; UpstreamError if it did not work."""
         adapter = self.adapters[route.provider.adapter][exchange.operation]
-        upstream_request = adapter.build(request, route, now_s=request.created_s)
-        traceparent = exchange.inbound.headers.get(b"traceparent")
-        if traceparent is not None and trace_id(traceparent) is not None:
-            header = ("traceparent", continued(traceparent, exchange.request_id))
-            upstream_request = msgspec.structs.replace(
-                upstream_request, headers=(*upstream_request.headers, header)
-            )
-        exchange.dropped_params = upstream_request.dropped
-        if upstream_request.dropped and request.choice and request.choice.require_parameters:
-            raise ApiError(
-                "REQUEST_002",
-                f"{route.provider.name} does not take {', '.join(upstream_request.dropped)}.",
-                param=upstream_request.dropped[0],
-            )
+        # With an idempotency key the answer is finished and kept even if the client leaves.
+        client.cancellable = claim is None
+        media = adapter if isinstance(adapter, MediaAdapter) else None
+        parts: tuple[Request, ...] = ()
+        if media is not None:
+            if index:
+                resolve(request, route.model)
+            request = await self.media.prepared(media, request, route, exchange.org_id)
+            parts = media.split(request, route)
+        call = self._call(adapter, parts[0] if parts else request, route, exchange)
         if index:  # admission bounded the first route
             exchange.bound = route_bound(route, request, output_tokens_max(route, request))
         attempt = exchange.begin_attempt(index, route, self.clock.monotonic_us())
         credential: Credential | None = None
         response: Answer | None = None
         failure: UpstreamError | None = None
-        # With an idempotency key the answer is finished and kept even if the client leaves.
-        client.cancellable = claim is None
         try:
             credential = self.upstreams.acquire(route)
             attempt.credential_id = credential.id
-            response = await self.upstreams.send(
-                route, credential, upstream_request, route.provider.timeouts
-            )
+            if media is not None and not media.streams(request, route):
+                calls = [call, *(self._call(media, part, route, exchange) for part in parts[1:])]
+                await self.relay.collect(
+                    media, route, request, parts, calls, exchange, client, claim, credential
+                )
+                return
+            response = await self.upstreams.send(route, credential, call, route.provider.timeouts)
             head = response.head
             attempt.status = head.status
             attempt.first_byte_us = self.clock.monotonic_us() - exchange.started_us
             attempt.upstream_request_id = head.headers.get("x-request-id")
             if not 200 <= head.status < 300:
                 raise adapter.explain(head, await response.read(ERROR_BODY_BYTES_MAX))
-            if request.stream:
-                await self._relay(adapter, route, request, exchange, client, claim, response)
+            if media is not None and exchange.operation == "speech":
+                await self.relay.speak(media, route, request, exchange, client, claim, response)
+            elif request.stream:
+                await self.relay.stream(adapter, route, request, exchange, client, claim, response)
             else:
-                await self._answer(adapter, route, request, exchange, client, claim, response)
+                await self.relay.answer(adapter, route, request, exchange, client, claim, response)
         except UpstreamError as error:
             failure = error
             raise
@@ -269,6 +280,25 @@ class Gateway:
                 exchange.end_attempt(index, self.clock.monotonic_us(), failure)
             if credential is not None:
                 self._release(route, credential, failure, exchange)
+
+    def _call(
+        self, adapter: Adapter | MediaAdapter, request: Request, route: Route, exchange: Exchange
+    ) -> UpstreamRequest:
+        """The translated request, with the trace continued. ApiError(REQUEST_002) if something
+        would be dropped that the caller requires."""
+        call = adapter.build(request, route, now_s=request.created_s)
+        traceparent = exchange.inbound.headers.get(b"traceparent")
+        if traceparent is not None and trace_id(traceparent) is not None:
+            header = ("traceparent", continued(traceparent, exchange.request_id))
+            call = msgspec.structs.replace(call, headers=(*call.headers, header))
+        exchange.dropped_params = call.dropped
+        if call.dropped and request.choice and request.choice.require_parameters:
+            raise ApiError(
+                "REQUEST_002",
+                f"{route.provider.name} does not take {', '.join(call.dropped)}.",
+                param=call.dropped[0],
+            )
+        return call
 
     def _release(
         self,
@@ -295,83 +325,6 @@ class Gateway:
             tokens_per_s=tokens_per_s,
         )
 
-    async def _answer(
-        self,
-        adapter: Adapter,
-        route: Route,
-        request: Request,
-        exchange: Exchange,
-        client: Client,
-        claim: Claim | None,
-        response: Answer,
-    ) -> None:
-        """One JSON answer: read, settle, then the only byte block leaves."""
-        body = await response.read(RESPONSE_BYTES_MAX)
-        reply = adapter.read(request, route, response.head, body)
-        client.cancellable = False
-        now_us = self.clock.monotonic_us()
-        exchange.first_byte_us = now_us - exchange.started_us
-        exchange.end_attempt(len(exchange.attempts) - 1, now_us, None)
-        exchange.finish_reason = reply.finish_reason
-        charge_nano = self.settlement.price(exchange, route, reply.usage)
-        payload = reply.payload(self.settlement.usage_json(exchange, charge_nano))
-        if claim is not None:
-            claim.answered(200, "application/json", payload)
-        offset = self.settlement.close(exchange, "succeeded", charge_nano, claim)
-        await self.wallet.durable(offset)
-        client.respond(200, reply_head(exchange, self.clock.monotonic_us()), payload)
-
-    async def _relay(
-        self,
-        adapter: Adapter,
-        route: Route,
-        request: Request,
-        exchange: Exchange,
-        client: Client,
-        claim: Claim | None,
-        response: Answer,
-    ) -> None:
-        """A stream: events pass as they come; the last ones wait for the settlement."""
-        decoder = adapter.decoder(request, route, response.head)
-        exchange.decoder = decoder
-        # An event carries a token at least: more events than held tokens cannot be paid for.
-        events_max = exchange.bound.output_tokens + EVENTS_SPARE
-
-        def take(data: bytes) -> bool:
-            """One read of the upstream goes straight on; True: the client reads slowly."""
-            events = decoder.feed(data)
-            if not events:
-                return False
-            if not client.begun:
-                self._begin(exchange, client)
-            exchange.events_sent += events.count(b"\n\n")
-            if exchange.events_sent > events_max:
-                raise UpstreamError("upstream_error", "more output than was asked for")
-            self.settlement.note_progress(exchange, route, len(data))
-            return client.write(events)
-
-        while await response.relay(take):
-            await client.drained()
-        rest = decoder.finish()
-        client.cancellable = False
-        exchange.end_attempt(len(exchange.attempts) - 1, self.clock.monotonic_us(), None)
-        exchange.finish_reason = decoder.finish_reason
-        charge_nano = self.settlement.price(exchange, route, decoder.usage)
-        usage = self.settlement.usage_json(exchange, charge_nano) if request.include_usage else None
-        tail = rest + decoder.tail(usage)
-        if claim is not None:
-            claim.answered(200, "text/event-stream; charset=utf-8", tail)
-        offset = self.settlement.close(exchange, "succeeded", charge_nano, claim)
-        await self.wallet.durable(offset)
-        if not client.begun:
-            self._begin(exchange, client)
-        client.end(tail)
-
-    def _begin(self, exchange: Exchange, client: Client) -> None:
-        now_us = self.clock.monotonic_us()
-        exchange.first_byte_us = now_us - exchange.started_us
-        client.begin(200, stream_head(exchange, now_us))
-
     # --- other ends -----------------------------------------------------------------------------
 
     def _fail(self, exchange: Exchange, client: Client, error: ApiError) -> None:
@@ -382,6 +335,7 @@ class Gateway:
             decoder = exchange.decoder
             if client.begun and decoder is not None and exchange.route is not None:
                 exchange.finish_reason = decoder.finish_reason
+                exchange.usage = None  # what was expected of a whole answer
                 if decoder.usage is not None:
                     charge_nano = self.settlement.price(exchange, exchange.route, decoder.usage)
             rejected = not exchange.attempts
@@ -413,7 +367,9 @@ class Gateway:
         route = exchange.route
         if exchange.first_byte_us is not None and decoder is not None and route is not None:
             exchange.finish_reason = decoder.finish_reason
-            usage = decoder.usage or exchange.delivered_usage()
+            usage = decoder.usage or exchange.expected
+            if usage is None and exchange.operation in _TEXT:
+                usage = exchange.delivered_usage()
             charge_nano = self.settlement.price(exchange, route, usage)
         try:
             self.settlement.close(exchange, "cancelled", charge_nano)

@@ -95,6 +95,16 @@ def stream_head(exchange: Exchange, now_us: int) -> bytes:
     )
 
 
+def audio_head(exchange: Exchange, now_us: int, content_type: str, cost_nano: int | None) -> bytes:
+    """Audio that is still coming. Its cost is known where characters are what is billed."""
+    head = _lines(exchange, now_us) + b"content-type: %b\r\ncache-control: no-store\r\n" % (
+        header_value(content_type)
+    )
+    if cost_nano is not None:
+        head += b"x-tokenmarket-cost: %b\r\n" % usd_bytes(cost_nano)
+    return head
+
+
 def error_lines(error: ApiError) -> bytes:
     """The headers that belong to an error alone."""
     head = b"content-type: application/json\r\nx-should-retry: %b\r\n" % (

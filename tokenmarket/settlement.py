@@ -13,6 +13,7 @@ from tokenmarket.billing.clock import Clock
 from tokenmarket.billing.records import UsageEvent
 from tokenmarket.billing.wallet import Capture, Wallet
 from tokenmarket.core.catalog import Route
+from tokenmarket.core.media_answers import MEDIA_USAGE, media_usage_json
 from tokenmarket.core.pricing import bill, charge
 from tokenmarket.core.usage import Usage, sanitize, usage_json
 from tokenmarket.exchange import Exchange, Status
@@ -59,6 +60,8 @@ class Settlement:
         hold = exchange.hold_open
         if hold is not None:  # no await until the settlement: it will take exactly this
             charge_nano = self._wallet.collectable_nano(hold, charge_nano)
+        if exchange.operation in MEDIA_USAGE:
+            return media_usage_json(exchange.operation, exchange.usage, exchange.items, charge_nano)
         return usage_json(exchange.usage, exchange.items, charge_nano)
 
     def note_progress(self, exchange: Exchange, route: Route, received_bytes: int) -> None:

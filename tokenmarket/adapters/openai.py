@@ -7,6 +7,12 @@ from msgspec.structs import replace
 
 from tokenmarket.adapters.kit.openai_chat import OpenAIChat, OpenAICompletions
 from tokenmarket.adapters.kit.openai_embeddings import OpenAIEmbeddings
+from tokenmarket.adapters.kit.openai_images import ImageQuirks, OpenAIImages
+from tokenmarket.adapters.kit.openai_speech import OpenAISpeech, SpeechQuirks
+from tokenmarket.adapters.kit.openai_transcription import (
+    OpenAITranscription,
+    TranscriptionQuirks,
+)
 from tokenmarket.adapters.kit.quirks import Quirks
 
 _OWN = Quirks(
@@ -24,3 +30,7 @@ _OWN = Quirks(
 CHAT = OpenAIChat(_OWN)
 COMPLETIONS = OpenAICompletions(replace(_OWN, path="/completions", max_tokens_field="max_tokens"))
 EMBEDDINGS = OpenAIEmbeddings(replace(_OWN, path="/embeddings"))
+# GPT image models answer 400 "Unknown parameter" to these (images.md section 1.2).
+IMAGES = OpenAIImages(ImageQuirks(streams=True, drop=frozenset({"negative_prompt", "seed"})))
+SPEECH = OpenAISpeech(SpeechQuirks())
+TRANSCRIPTION = OpenAITranscription(TranscriptionQuirks(streams=True))

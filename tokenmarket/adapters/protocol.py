@@ -22,6 +22,7 @@ import msgspec
 
 from tokenmarket.core.catalog import Route
 from tokenmarket.core.errors import ApiError, UpstreamError
+from tokenmarket.core.media.transcripts import Transcript
 from tokenmarket.core.requests import Request
 from tokenmarket.core.uploads import Body
 from tokenmarket.core.usage import Usage
@@ -86,6 +87,7 @@ class Reply(msgspec.Struct):
     upstream_id: str | None = None
     prefix: bytes = b""
     produced: tuple[Produced, ...] = ()  # images, speech: rendered by the gateway
+    transcript: Transcript | None = None  # transcription: rendered in the format asked for
     warnings: tuple[str, ...] = ()
 
     @property
@@ -169,6 +171,17 @@ class Again(msgspec.Struct, frozen=True):
     delay_s: float = 0.0
 
 
+class SpeechDecoder(Decoder, Protocol):
+    """Turns an upstream's answer into raw audio bytes of ``request.audio_format``: ``feed`` and
+    ``finish`` return audio, ``tail`` returns nothing.
+
+    ``expected`` is the usage of the whole answer where it is known before the audio has come
+    (characters): it makes the cost header. ``usage`` stays None until the answer has ended well.
+    """
+
+    expected: Usage | None
+
+
 InputMode = Literal["any", "bytes", "url"]
 
 
@@ -211,6 +224,11 @@ class MediaAdapter(ABC):
 
     def decoder(self, request: Request, route: Route, head: Head) -> Decoder:
         raise ApiError("REQUEST_001", "This operation cannot be streamed here.", param="stream")
+
+    def speech(self, request: Request, route: Route, head: Head) -> SpeechDecoder:
+        """The decoder of speech, whose answers always stream (``streams`` is True for it): also of
+        one that is a single JSON document, which it then collects."""
+        raise ApiError("REQUEST_001", "This provider does not speak.", param="model")
 
     def speech_formats(self, route: Route) -> tuple[str, ...]:
         """Audio formats the upstream can make, the one to transcode from first. ``build`` makes

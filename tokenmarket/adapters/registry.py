@@ -27,10 +27,10 @@ from tokenmarket.adapters import (
     xai,
     zhipu,
 )
-from tokenmarket.adapters.protocol import Adapter
+from tokenmarket.adapters.protocol import Adapter, MediaAdapter
 from tokenmarket.adapters.video_protocol import VideoAdapter
 
-ADAPTERS: dict[str, dict[str, Adapter]] = {
+ADAPTERS: dict[str, dict[str, Adapter | MediaAdapter]] = {
     "ark": {"chat": ark.CHAT, "embeddings": ark.EMBEDDINGS},
     "dashscope": {"chat": dashscope.CHAT, "embeddings": dashscope.EMBEDDINGS},
     "deepseek": {"chat": deepseek.CHAT},
@@ -57,6 +57,10 @@ ADAPTERS: dict[str, dict[str, Adapter]] = {
         "chat": openai.CHAT,
         "completions": openai.COMPLETIONS,
         "embeddings": openai.EMBEDDINGS,
+        "images": openai.IMAGES,
+        "speech": openai.SPEECH,
+        "transcription": openai.TRANSCRIPTION,
+        "translation": openai.TRANSCRIPTION,
     },
     "openrouter": {
         "chat": openrouter.CHAT,
@@ -68,6 +72,10 @@ ADAPTERS: dict[str, dict[str, Adapter]] = {
         "chat": sandbox.CHAT,
         "completions": sandbox.COMPLETIONS,
         "embeddings": sandbox.EMBEDDINGS,
+        "images": sandbox.IMAGES,
+        "speech": sandbox.SPEECH,
+        "transcription": sandbox.TRANSCRIPTION,
+        "translation": sandbox.TRANSCRIPTION,
     },
     "siliconflow": {"chat": siliconflow.CHAT, "embeddings": siliconflow.EMBEDDINGS},
     "together": {
@@ -81,7 +89,7 @@ ADAPTERS: dict[str, dict[str, Adapter]] = {
 }
 
 
-def find(adapter: str, operation: str) -> Adapter | None:
+def find(adapter: str, operation: str) -> Adapter | MediaAdapter | None:
     """The adapter for an operation; None when the provider has no such operation here."""
     return ADAPTERS.get(adapter, {}).get(operation)
 

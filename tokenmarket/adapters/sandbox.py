@@ -4,6 +4,12 @@ from msgspec.structs import replace
 
 from tokenmarket.adapters.kit.openai_chat import OpenAIChat, OpenAICompletions
 from tokenmarket.adapters.kit.openai_embeddings import OpenAIEmbeddings
+from tokenmarket.adapters.kit.openai_images import ImageQuirks, OpenAIImages
+from tokenmarket.adapters.kit.openai_speech import OpenAISpeech, SpeechQuirks
+from tokenmarket.adapters.kit.openai_transcription import (
+    OpenAITranscription,
+    TranscriptionQuirks,
+)
 from tokenmarket.adapters.kit.openai_videos import OpenAIVideos
 from tokenmarket.adapters.kit.quirks import Quirks
 
@@ -22,6 +28,9 @@ _OWN = Quirks(
 CHAT = OpenAIChat(_OWN)
 COMPLETIONS = OpenAICompletions(replace(_OWN, path="/completions", max_tokens_field="max_tokens"))
 EMBEDDINGS = OpenAIEmbeddings(replace(_OWN, path="/embeddings"))
+IMAGES = OpenAIImages(ImageQuirks(streams=True))
+SPEECH = OpenAISpeech(SpeechQuirks(formats=("wav", "flac", "pcm")))
+TRANSCRIPTION = OpenAITranscription(TranscriptionQuirks(streams=True))
 VIDEO = OpenAIVideos(
     extras=frozenset(
         {

@@ -69,6 +69,11 @@ def parse(operation: str, body: bytes) -> Request:
     parser = PARSERS.get(operation)
     if parser is None:
         raise ApiError("REQUEST_004", f"The operation {operation!r} does not exist here.")
+    return parse_with(parser, body)
+
+
+def parse_with(parser: Callable[[bytes], Request], body: bytes) -> Request:
+    """What every body must be, whatever is in it, around the parser of one operation."""
     if not body.isascii():
         try:
             body.decode("utf-8")
@@ -91,8 +96,9 @@ def parse(operation: str, body: bytes) -> Request:
     return request
 
 
-def _refuse(message: str, param: str) -> NoReturn:
-    raise ApiError("REQUEST_001", message, param=param)
+def refuse(message: str, param: str, reason: str | None = None) -> NoReturn:
+    """ApiError(REQUEST_001) at a JSON path."""
+    raise ApiError("REQUEST_001", message, param=param, reason=reason)
 
 
 def _invalid(text: str) -> ApiError:
@@ -152,7 +158,7 @@ def _check_duplicates(request: Request) -> None:
         names: set[str] = set()
         for name, _ in pairs:
             if name in names:
-                _refuse(f"The member {name[:80]!r} is given twice.", name[:80])
+                refuse(f"The member {name[:80]!r} is given twice.", name[:80])
             names.add(name)
 
     try:
@@ -161,12 +167,12 @@ def _check_duplicates(request: Request) -> None:
         raise ApiError("REQUEST_001", "The body is not valid JSON.") from None
 
 
-def _choice(raw: msgspec.Raw) -> ProviderChoice | None:
+def provider_choice(raw: msgspec.Raw) -> ProviderChoice | None:
     text = bytes(raw)
     if text.startswith(b'"'):
         name = msgspec.json.decode(text, type=str)
         if not name:
-            _refuse("An empty provider name.", "provider")
+            refuse("An empty provider name.", "provider")
         return ProviderChoice(only=(name,), allow_fallbacks=False)
     if text in (b"", b"null"):
         return None
@@ -180,7 +186,7 @@ def _choice(raw: msgspec.Raw) -> ProviderChoice | None:
         for field in choice.max_price.__struct_fields__:
             value = getattr(choice.max_price, field)
             if value is not None and _micro_usd(value) is None:
-                _refuse("Expected a non-negative price in USD.", f"provider.max_price.{field}")
+                refuse("Expected a non-negative price in USD.", f"provider.max_price.{field}")
     return choice
 
 
@@ -202,7 +208,7 @@ def _stream_facts(typed: ChatBody | CompletionBody) -> tuple[bool, bool]:
     stream = bool(typed.stream)
     options = typed.stream_options
     if options is not None and not stream:
-        _refuse("stream_options is only allowed when stream is true.", "stream_options")
+        refuse("stream_options is only allowed when stream is true.", "stream_options")
     return stream, bool(options is not None and options.include_usage)
 
 
@@ -216,7 +222,7 @@ def _parse_chat(body: bytes) -> Request:
     if limit is None:
         limit = typed.max_tokens
     elif typed.max_tokens is not None and typed.max_tokens != limit:
-        _refuse("max_tokens and max_completion_tokens disagree; give one.", "max_tokens")
+        refuse("max_tokens and max_completion_tokens disagree; give one.", "max_tokens")
     extra_tokens = MESSAGE_OVERHEAD_TOKENS * len(typed.messages)
     image = audio = False
     for index, message in enumerate(typed.messages):
@@ -230,11 +236,11 @@ def _parse_chat(body: bytes) -> Request:
         extra_tokens += TOOLS_OVERHEAD_TOKENS
         for index, tool in enumerate(typed.tools):
             if tool.type == "function" and tool.function is None:
-                _refuse("A function tool needs its function.", f"tools[{index}].function")
+                refuse("A function tool needs its function.", f"tools[{index}].function")
     elif bytes(typed.tool_choice) not in (b"", b'"none"', b'"auto"', b"null"):
-        _refuse("tool_choice needs tools.", "tool_choice")
+        refuse("tool_choice needs tools.", "tool_choice")
     if typed.top_logprobs is not None and not typed.logprobs:
-        _refuse("top_logprobs needs logprobs: true.", "top_logprobs")
+        refuse("top_logprobs needs logprobs: true.", "top_logprobs")
     request = Request(
         operation="chat",
         model=typed.model,
@@ -242,7 +248,7 @@ def _parse_chat(body: bytes) -> Request:
         typed=typed,
         stream=stream,
         include_usage=include_usage,
-        choice=_choice(typed.provider),
+        choice=provider_choice(typed.provider),
         models=tuple(typed.models or ()),
         n=typed.n or 1,
         max_output_tokens=limit,
@@ -271,12 +277,12 @@ def _content_extra(message: Message, index: int) -> tuple[int, bool, bool]:
     content = message.content
     if content is None:
         if message.role != "assistant":
-            _refuse(f"A {message.role} message needs content.", path)
+            refuse(f"A {message.role} message needs content.", path)
         return 0, False, False
     if not isinstance(content, list):
         return 0, False, False
     if not content and message.role != "assistant":
-        _refuse("The list of content parts is empty.", path)
+        refuse("The list of content parts is empty.", path)
     tokens, image, audio = 0, False, False
     for position, part in enumerate(content):
         part_tokens = _part_tokens(part, f"{path}[{position}]")
@@ -289,19 +295,19 @@ def _content_extra(message: Message, index: int) -> tuple[int, bool, bool]:
 def _part_tokens(part: Part, path: str) -> int:
     if part.type == "text":
         if part.text is None:
-            _refuse("A text part needs text.", f"{path}.text")
+            refuse("A text part needs text.", f"{path}.text")
         return 0
     if part.type == "image_url":
         url = _string_member(part.image_url, "url", f"{path}.image_url")
         if not url.startswith(("https://", "http://", "data:")):
-            _refuse("Expected an http(s) or data URL.", f"{path}.image_url.url")
+            refuse("Expected an http(s) or data URL.", f"{path}.image_url.url")
         return IMAGE_URL_TOKENS_MAX
     if part.type == "input_audio":
         _string_member(part.input_audio, "data", f"{path}.input_audio")
         return 0
     if part.type == "file":
         if not bytes(part.file).startswith(b"{"):
-            _refuse("A file part needs file, an object.", f"{path}.file")
+            refuse("A file part needs file, an object.", f"{path}.file")
         return 0 if b'"file_data"' in bytes(part.file) else REMOTE_FILE_TOKENS_MAX
     if part.type == "refusal":
         return 0
@@ -310,14 +316,14 @@ def _part_tokens(part: Part, path: str) -> int:
 
 def _string_member(raw: msgspec.Raw, name: str, path: str) -> str:
     if not bytes(raw):
-        _refuse("Missing.", path)
+        refuse("Missing.", path)
     try:
         value = msgspec.json.decode(raw, type=dict[str, msgspec.Raw]).get(name)
         text = None if value is None else msgspec.json.decode(value, type=str)
     except msgspec.DecodeError as error:
         raise ApiError("REQUEST_001", f"{error}.", param=path) from None
     if not text:
-        _refuse(f"{name} is missing or empty.", f"{path}.{name}")
+        refuse(f"{name} is missing or empty.", f"{path}.{name}")
     return text
 
 
@@ -329,16 +335,16 @@ def _inputs_count(value: str | list[Any], path: str, items_max: int) -> int:
     if isinstance(value, str):
         return 1
     if not value:
-        _refuse("The list is empty.", path)
+        refuse("The list is empty.", path)
     first: object = value[0]
     kind = type(first)
     if kind is not int and len(value) > items_max:
-        _refuse(f"At most {items_max} inputs.", path)
+        refuse(f"At most {items_max} inputs.", path)
     for index, item in enumerate(value):
         if type(item) is not kind:
-            _refuse("Texts and token ids cannot be mixed.", f"{path}[{index}]")
+            refuse("Texts and token ids cannot be mixed.", f"{path}[{index}]")
         if item == "" or item == []:
-            _refuse("An empty input.", f"{path}[{index}]")
+            refuse("An empty input.", f"{path}[{index}]")
     return 1 if kind is int else len(value)
 
 
@@ -349,9 +355,9 @@ def _parse_completion(body: bytes) -> Request:
     n = typed.n or 1
     if typed.best_of is not None:
         if typed.best_of < n:
-            _refuse("best_of must not be below n.", "best_of")
+            refuse("best_of must not be below n.", "best_of")
         if stream and typed.best_of > 1:
-            _refuse("best_of above 1 cannot stream.", "best_of")
+            refuse("best_of above 1 cannot stream.", "best_of")
         n = typed.best_of
     return Request(
         operation="completions",
@@ -360,7 +366,7 @@ def _parse_completion(body: bytes) -> Request:
         typed=typed,
         stream=stream,
         include_usage=include_usage,
-        choice=_choice(typed.provider),
+        choice=provider_choice(typed.provider),
         models=tuple(typed.models or ()),
         n=n * prompts,
         max_output_tokens=typed.max_tokens or LEGACY_MAX_TOKENS_DEFAULT,
@@ -376,7 +382,7 @@ def _parse_embedding(body: bytes) -> Request:
         model=typed.model,
         body=body,
         typed=typed,
-        choice=_choice(typed.provider),
+        choice=provider_choice(typed.provider),
         models=tuple(typed.models or ()),
         bound=Bound(input_tokens=len(body) + MESSAGE_OVERHEAD_TOKENS * inputs),
     )
@@ -387,12 +393,12 @@ def _parse_embedding(body: bytes) -> Request:
 
 def _parse_rerank(body: bytes) -> Request:
     typed = _decode_rerank(body)
-    return rerank_request(body, typed, _choice(typed.provider))
+    return rerank_request(body, typed, provider_choice(typed.provider))
 
 
 def _parse_moderation(body: bytes) -> Request:
     typed = _decode_moderation(body)
-    return moderation_request(body, typed, _choice(typed.provider))
+    return moderation_request(body, typed, provider_choice(typed.provider))
 
 
 PARSERS: dict[str, Callable[[bytes], Request]] = {

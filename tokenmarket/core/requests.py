@@ -209,6 +209,9 @@ class Request(msgspec.Struct):
     created_s: int = 0  # unix time of acceptance, for upstreams that give no ``created``
     variant: str = ""  # images: generations | edits | variations
     inputs: tuple[Input, ...] = ()  # the caller's files
+    size: str = ""  # images: "WxH" after ``core/media_rules.py``; "" = the model's own choice
+    quality: str = ""  # images: likewise
+    voice: str = ""  # speech: the provider's name of the voice, aliases resolved
     audio_format: str = ""  # speech: what the upstream is to make; one of ``speech_formats``
     audio_ms: int | None = None  # transcription: the file's length as we measured it
 

@@ -19,11 +19,24 @@ from tokenmarket.web.health import Health
 from tokenmarket.web.reads import Reads
 
 PREFIX = "/api/v1"
-# Operations of design/api.md section 1 that exist so far; the others answer 404 until they do.
+# Operations of design/api.md section 1; those that do not exist yet answer 404. Cohere's v2 client
+# puts its version before ours.
 OPERATIONS = {
     f"{PREFIX}/chat/completions": "chat",
     f"{PREFIX}/completions": "completions",
     f"{PREFIX}/embeddings": "embeddings",
+    f"{PREFIX}/images/generations": "images",
+    f"{PREFIX}/images/edits": "images",
+    f"{PREFIX}/images/variations": "images",
+    f"{PREFIX}/audio/speech": "speech",
+    f"{PREFIX}/audio/transcriptions": "transcription",
+    f"{PREFIX}/audio/translations": "translation",
+    f"{PREFIX}/rerank": "rerank",
+    f"{PREFIX}/reranks": "rerank",
+    "/api/v2/rerank": "rerank",
+    "/api/v1/v1/rerank": "rerank",  # Cohere's v1 client on our base URL
+    "/api/v1/v2/rerank": "rerank",  # and its v2 client there
+    f"{PREFIX}/moderations": "moderation",
 }
 
 Page = Callable[[Inbound], Awaitable[tuple[int, bytes, bytes]]]

@@ -8,7 +8,7 @@ from tokenmarket.core.catalog import OPERATIONS
 
 def test_every_row_is_complete() -> None:
     for name, operations in ADAPTERS.items():
-        assert "chat" in operations, name
+        assert operations, name
         assert operations.keys() <= set(OPERATIONS), name
 
 
@@ -25,5 +25,6 @@ def test_paths_differ_by_operation() -> None:
         "embeddings": "/embeddings",
     }
     for name, operations in ADAPTERS.items():
-        for operation, one in operations.items():
+        for operation in paths.keys() & operations.keys():
+            one = operations[operation]
             assert one.quirks.path == paths[operation], (name, operation)

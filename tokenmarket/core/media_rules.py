@@ -1,0 +1,171 @@
+"""What a model can do, against what was asked: before money is held, with the legal values named.
+
+``resolve`` reads the model's ``capabilities`` (free keys of the catalog; those used here are below)
+and fills in what the caller left open, so that price, upstream and receipt all see one value:
+
+    images   sizes [list], size_rule "gpt-image-2", ratios [list], default_size, qualities [list],
+             default_quality, edits, masks, n_max, image_tokens_max, formats [list]
+    speech   voices [list], voice_aliases {name = voice}, default_voice, input_chars_max
+    audio    response_formats [list]
+
+A key that is missing sets no limit.
+"""
+
+from __future__ import annotations
+
+from typing import NoReturn, cast
+
+from tokenmarket.core.bodies import ImageBody, SpeechBody, TranscriptionBody
+from tokenmarket.core.catalog import Model
+from tokenmarket.core.errors import ApiError
+from tokenmarket.core.media.reader import MediaError
+from tokenmarket.core.media.sizes import (
+    gpt_image_size_fault,
+    nearest_ratio,
+    parse_size,
+    size_tier,
+)
+from tokenmarket.core.parse import refuse
+from tokenmarket.core.parse_media import IMAGE_OUTPUT_TOKENS_MAX, SPEECH_CHARS_MAX, image_bound
+from tokenmarket.core.requests import Request
+
+PIXELS_MAX = 64_000_000
+
+
+def resolve(request: Request, model: Model) -> None:
+    """Sets size, quality, voice, attributes and bound of the request. ApiError(REQUEST_001)."""
+    typed = request.typed
+    if isinstance(typed, ImageBody):
+        _resolve_image(request, typed, model.capabilities)
+    elif isinstance(typed, SpeechBody):
+        _resolve_speech(request, typed, model.capabilities)
+    elif isinstance(typed, TranscriptionBody):
+        asked = typed.response_format or "json"
+        legal = texts(model.capabilities.get("response_formats"))
+        if legal and asked not in legal:
+            _not_legal("response_format", asked, legal, "unsupported_response_format")
+
+
+def texts(value: object) -> tuple[str, ...]:
+    """A capability that is a list of texts; anything else is no limit."""
+    if not isinstance(value, list):
+        return ()
+    return tuple(str(item) for item in cast("list[object]", value))
+
+
+def number(value: object) -> int | None:
+    """A capability that is a number."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _not_legal(param: str, value: str, legal: tuple[str, ...], reason: str) -> NoReturn:
+    raise ApiError(
+        "REQUEST_001",
+        f"{value[:80]!r} is not offered by this model; use one of: {', '.join(legal)}.",
+        param=param,
+        reason=reason,
+        details={"legal": list(legal)},
+    )
+
+
+# --- images -------------------------------------------------------------------------------------
+
+
+def _resolve_image(request: Request, typed: ImageBody, capabilities: dict[str, object]) -> None:
+    if request.variant != "generations" and capabilities.get("edits") is not True:
+        refuse("This model takes no pictures.", "model", "unsupported_operation")
+    if request.inputs and capabilities.get("edits") is not True:
+        refuse("This model takes no pictures.", request.inputs[0].param, "unsupported_parameter")
+    masked = any(item.role == "mask" for item in request.inputs)
+    if masked and capabilities.get("masks") is not True:
+        refuse("This model takes no mask.", "mask", "unsupported_parameter")
+    most = number(capabilities.get("n_max"))
+    if most is not None and request.n > most:
+        refuse(f"This model makes at most {most} at once.", "n", "unsupported_n")
+    if typed.output_format is not None:
+        formats = texts(capabilities.get("formats"))
+        if formats and typed.output_format not in formats:
+            _not_legal("output_format", typed.output_format, formats, "unsupported_output_format")
+    request.quality = _quality(typed, capabilities)
+    request.size = _size(typed, capabilities)
+    attributes: dict[str, str] = {}
+    if request.size:
+        attributes["size"] = request.size
+        try:
+            attributes["resolution"] = size_tier(*parse_size(request.size))
+        except MediaError:
+            attributes["resolution"] = request.size  # a tier by name ("2K") that the model lists
+    if request.quality:
+        attributes["quality"] = request.quality
+    request.attributes = attributes
+    tokens = number(capabilities.get("image_tokens_max")) or IMAGE_OUTPUT_TOKENS_MAX
+    request.bound = image_bound(request, tokens)
+
+
+def _quality(typed: ImageBody, capabilities: dict[str, object]) -> str:
+    quality = typed.quality
+    legal = texts(capabilities.get("qualities"))
+    if quality is None or quality == "auto":
+        default = capabilities.get("default_quality")
+        return default if isinstance(default, str) else ""
+    if legal and quality not in legal:
+        _not_legal("quality", quality, legal, "unsupported_quality")
+    return quality
+
+
+def _size(typed: ImageBody, capabilities: dict[str, object]) -> str:
+    size = typed.size
+    if size is None or size == "auto":
+        default = capabilities.get("default_size")
+        return default if isinstance(default, str) else ""
+    sizes = texts(capabilities.get("sizes"))
+    if size in sizes:
+        return size
+    try:
+        width, height = parse_size(size)
+    except MediaError as error:
+        raise ApiError(
+            "REQUEST_001", f"{error}.", param="size", reason="unsupported_size"
+        ) from None
+    if width * height > PIXELS_MAX:
+        refuse("The picture would be too large.", "size", "unsupported_size")
+    if sizes:
+        _not_legal("size", size, sizes, "unsupported_size")
+    if capabilities.get("size_rule") == "gpt-image-2":
+        fault = gpt_image_size_fault(width, height)
+        if fault is not None:
+            refuse(fault, "size", "unsupported_size")
+    ratios = texts(capabilities.get("ratios"))
+    if ratios and nearest_ratio(width, height, ratios) is None:
+        _not_legal("size", size, ratios, "unsupported_size")
+    return f"{width}x{height}"
+
+
+# --- speech -------------------------------------------------------------------------------------
+
+
+def _resolve_speech(request: Request, typed: SpeechBody, capabilities: dict[str, object]) -> None:
+    most = number(capabilities.get("input_chars_max")) or SPEECH_CHARS_MAX
+    if len(typed.input) > most:
+        refuse(f"At most {most} characters.", "input", "input_too_long")
+    request.voice = _voice(typed, capabilities)
+    request.attributes = {"voice": request.voice} if request.voice else {}
+
+
+def _voice(typed: SpeechBody, capabilities: dict[str, object]) -> str:
+    asked = typed.voice if isinstance(typed.voice, str) or typed.voice is None else typed.voice.id
+    voices = texts(capabilities.get("voices"))
+    aliases = cast("dict[str, object]", capabilities.get("voice_aliases") or {})
+    if not asked:
+        default = capabilities.get("default_voice")
+        if isinstance(default, str):
+            return default
+        if voices:
+            _not_legal("voice", "", voices, "unknown_voice")
+        refuse("Missing required field `voice`.", "voice")
+    alias = aliases.get(asked)
+    if isinstance(alias, str):
+        return alias
+    if voices and asked not in voices and capabilities.get("any_voice") is not True:
+        _not_legal("voice", asked, (*voices, *sorted(aliases)), "unknown_voice")
+    return asked
