@@ -53,7 +53,9 @@ def walked_ms(source: Bounded, start: int, parse: Parse) -> int | None:
         if frame is None:  # a tag at the end, or damage: look a little further
             found = first_frame(source, at + 1, parse, search_left)
             if found is None:
-                return nanoseconds // 1_000_000 if frames else None
+                # A tag at the end is small. Behind more than that a decoder may find sound again.
+                ended = frames and source.size - at <= SEARCH_BYTES_MAX
+                return nanoseconds // 1_000_000 if ended else None
             search_left -= found - at
             at = found
             continue
