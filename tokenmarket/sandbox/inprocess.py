@@ -8,6 +8,7 @@ the HTTP server's, and faults end in the same UpstreamError kinds as on a real c
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 from collections.abc import Callable
 from itertools import count
@@ -127,6 +128,19 @@ class SandboxResponse:
                 raise self._failed("upstream_error", f"the answer is larger than {bytes_max} bytes")
             parts.append(part)
         return b"".join(parts)
+
+    async def save(self, sink: Callable[[bytes], object], bytes_max: int) -> int:
+        """Every chunk to ``sink`` (what it returns is awaited if it can be); the size. Raises as
+        ``read`` does."""
+        size = 0
+        while part := await self.chunk():
+            size += len(part)
+            if size > bytes_max:
+                raise self._failed("upstream_error", f"the answer is larger than {bytes_max} bytes")
+            waiting = sink(part)
+            if inspect.isawaitable(waiting):
+                await waiting
+        return size
 
     async def chunk(self) -> bytes:
         """The next bytes as they "arrive"; b"" at the end.

@@ -32,7 +32,7 @@ from collections.abc import Callable
 
 from tokenmarket.adapters.protocol import UpstreamRequest
 from tokenmarket.core.catalog import Timeouts
-from tokenmarket.core.uploads import joined
+from tokenmarket.upstream.body_writer import writable
 from tokenmarket.upstream.dial import Dialer, Vet
 from tokenmarket.upstream.origin import Headers, Origin, render, render_head
 from tokenmarket.upstream.pool import Pool, Rendered
@@ -104,9 +104,11 @@ class UpstreamClient:
         ):
             last = self._rendered(pool, origin, request, authorization)
         whole = request.body
-        if not isinstance(whole, bytes):
-            whole = joined(whole)
-        lead, body = render(last.head, method, whole)
+        if isinstance(whole, bytes):
+            lead, body = render(last.head, method, whole)
+        else:
+            body, length = writable(whole)
+            lead = b"%scontent-length: %d\r\n\r\n" % (last.head, length)
         connection = pool.take(started_s)
         if connection is not None:
             sent_s, reused = started_s, True

@@ -26,6 +26,7 @@ import httptools
 
 from tokenmarket.adapters.protocol import Head
 from tokenmarket.core.errors import FailureKind, UpstreamError
+from tokenmarket.upstream.body_writer import BodyWriter
 from tokenmarket.upstream.headers import (
     HEAD_BYTES_MAX,
     HeaderLines,
@@ -76,6 +77,7 @@ class Connection(asyncio.Protocol):
         "_transport",
         "_unsent",
         "_until_eof",
+        "_writer",
         "expires_s",
         "idle_since_s",
         "opened_s",
@@ -88,7 +90,9 @@ class Connection(asyncio.Protocol):
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._outbox = Outbox.of(self._loop)
-        self._unsent: tuple[bytes, bytes] | None = None  # a request that leaves with this turn
+        # a request that leaves with this turn
+        self._unsent: tuple[bytes, bytes | BodyWriter] | None = None
+        self._writer: BodyWriter | None = None  # of a body that is not in memory
         self._response: UpstreamResponse | None = None
         # There is no ``on_header``: two objects and a call for each header would cost more than the
         # parser itself. ``headers.py`` reads them from the bytes that arrived.
@@ -111,7 +115,11 @@ class Connection(asyncio.Protocol):
     # ---------------------------------------------------------------- for the pool and the client
 
     def start(
-        self, response: UpstreamResponse, request: bytes, body: bytes, skip_body: bool
+        self,
+        response: UpstreamResponse,
+        request: bytes,
+        body: bytes | BodyWriter,
+        skip_body: bool,
     ) -> asyncio.Future[None]:
         """Write a request (a large ``body`` apart from it); the future resolves at the head.
 
@@ -135,7 +143,27 @@ class Connection(asyncio.Protocol):
             request, body = unsent
             self._transport.write(request)
             if body:
-                self._transport.write(body)
+                if isinstance(body, bytes):
+                    self._transport.write(body)
+                else:
+                    self._writer = body
+                    body.begin(self._transport, self._body_moved, self._body_broken)
+
+    def pause_writing(self) -> None:
+        if self._writer is not None:
+            self._writer.pause()
+
+    def resume_writing(self) -> None:
+        if self._writer is not None:
+            self._writer.resume()
+
+    def _body_moved(self) -> None:
+        response = self._response
+        if response is not None and not response.head_s:  # the upstream has not had it all yet
+            response.written_s = self._clock()
+
+    def _body_broken(self) -> None:
+        self.fail("upstream_error", "the body of the request could not be read again", "request")
 
     def usable(self, now_s: float) -> bool:
         """Whether a request may be written on this idle connection.
@@ -174,6 +202,7 @@ class Connection(asyncio.Protocol):
         """End the running response with an error and the connection with it."""
         response, self._response = self._response, None
         self._unsent = None
+        self._end_writing()
         self._home.forget(self)
         self._transport.abort()
         if response is None:
@@ -194,7 +223,7 @@ class Connection(asyncio.Protocol):
         if now_s - response.started_s >= limits.total:
             stage, limit_s = "total", limits.total
         elif response.data_s == 0.0:
-            if now_s - response.sent_s < limits.first_byte:
+            if now_s - response.written_s < limits.first_byte:
                 return
             stage, limit_s = "first_byte", limits.first_byte
         elif response.paused or now_s - response.last_s < limits.idle:
@@ -240,6 +269,7 @@ class Connection(asyncio.Protocol):
         self._ended(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._end_writing()
         self._ended(exc)
         self._home.forget(self)
         del self._parser  # it holds our bound methods: a cycle
@@ -296,6 +326,8 @@ class Connection(asyncio.Protocol):
             headers = self._frame(response, lines)
         if not response.reused and "keep-alive" in lines:  # the first answer speaks for all
             self.expires_s = promised_idle_s(lines["keep-alive"], self.expires_s)
+        if self._writer is not None and status >= 300:
+            self._writer.stop()  # it does not want the rest
         response.head = Head(status, headers)
         response.head_s = self._now_s
 
@@ -391,7 +423,11 @@ class Connection(asyncio.Protocol):
             if not transport.is_closing():
                 transport.resume_reading()
         # A request that is still being written cannot be followed by another one.
-        if self._keep and not transport.get_write_buffer_size() and not transport.is_closing():
+        sent = self._end_writing()
+        if not sent:  # nor closed politely: what is left of it would still be sent first
+            self._home.forget(self)
+            transport.abort()
+        elif self._keep and not transport.get_write_buffer_size() and not transport.is_closing():
             self.idle_since_s = self._now_s
             self._home.put_back(self)
         else:
@@ -401,6 +437,14 @@ class Connection(asyncio.Protocol):
         if waiter is not None and not waiter.done():
             response.waiter = None
             waiter.set_result(None)
+
+    def _end_writing(self) -> bool:
+        """No more of the request's body; whether all of it was written."""
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return True
+        writer.stop()
+        return writer.done
 
     def _refuse(self, message: str) -> NoReturn:
         self._refusal = message

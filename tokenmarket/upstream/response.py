@@ -7,6 +7,7 @@ line "for the connection" is not for the gateway.
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -22,6 +23,7 @@ WAIT_BODY: Final = 2
 WAIT_TAKE: Final = 3
 
 Take = Callable[[bytes], bool]
+Sink = Callable[[bytes], object]
 
 
 class Line(Protocol):
@@ -35,7 +37,8 @@ class UpstreamResponse:
     """One answer. Made by ``UpstreamClient.send``, which returns it when the head is complete.
 
     Times are seconds of the client's clock, 0.0 = not yet: ``started_s`` (send was called),
-    ``sent_s`` (the request was handed to the socket), ``head_s``, ``data_s`` (first real data:
+    ``sent_s`` (the request was handed to the socket; ``written_s``: the last piece of its body,
+    where that comes from a spool), ``head_s``, ``data_s`` (first real data:
     not blank lines or SSE comments). Until real data came the first-byte timer runs, whatever
     else arrives, and the idle timer does not; afterwards any byte counts as a sign of life.
     While reading is paused because the reader is slow, the idle timer stands still.
@@ -63,13 +66,14 @@ class UpstreamResponse:
         "waiter",
         "waiting",
         "wants",
+        "written_s",
     )
 
     head: Head
 
     def __init__(self, started_s: float, sent_s: float, timeouts: Timeouts, reused: bool) -> None:
         self.started_s = started_s
-        self.sent_s = self.last_s = sent_s
+        self.sent_s = self.last_s = self.written_s = sent_s
         self.timeouts = timeouts
         self.reused = reused
         self.head_s = self.data_s = 0.0
@@ -93,12 +97,12 @@ class UpstreamResponse:
     @property
     def first_byte_us(self) -> int | None:
         """Microseconds from the request to the complete head."""
-        return int((self.head_s - self.sent_s) * 1e6) if self.head_s else None
+        return int((self.head_s - self.written_s) * 1e6) if self.head_s else None
 
     @property
     def first_data_us(self) -> int | None:
         """Microseconds from the request to the first body byte that was not keep-alive."""
-        return int((self.data_s - self.sent_s) * 1e6) if self.data_s else None
+        return int((self.data_s - self.written_s) * 1e6) if self.data_s else None
 
     async def chunk(self) -> bytes:
         """The bytes that arrived since the last call, waiting for some; b"" at the end.
@@ -161,6 +165,19 @@ class UpstreamResponse:
             self._over(bytes_max)
         chunks, self.inbox = self.inbox, []
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    async def save(self, sink: Sink, bytes_max: int) -> int:
+        """Every chunk to ``sink`` (what it returns is awaited if it can be, and reading pauses);
+        gives the size. Raises what ``sink`` raises, and as ``read`` does."""
+        size = 0
+        while data := await self.chunk():
+            size += len(data)
+            if size > bytes_max:
+                self._over(bytes_max)
+            waiting = sink(data)
+            if inspect.isawaitable(waiting):
+                await waiting
+        return size
 
     def abort(self) -> None:
         """We want no more: closes the connection at once. Does nothing after the end."""
