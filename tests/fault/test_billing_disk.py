@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.losing import losing
 from tests.support.money import world
-from tests.support.money_machine import losing
 from tokenmarket.billing import journal
 from tokenmarket.billing.keeper import BACKLOG_US
 from tokenmarket.billing.poster import Frozen

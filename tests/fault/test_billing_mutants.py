@@ -22,8 +22,8 @@ from typing import Any
 import pytest
 from sqlalchemy import bindparam, text, update
 
+from tests.support.losing import losing
 from tests.support.money import World, world
-from tests.support.money_machine import losing
 from tests.unit.billing.test_rules import floats
 from tokenmarket.billing import leases, poster, recovery, till
 from tokenmarket.billing.wallet import AlreadyRunning

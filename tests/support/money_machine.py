@@ -10,14 +10,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-import sqlite3
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import Awaitable
 from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
+from tests.support.losing import losing
 from tests.support.money import World, database_at, memory_folder, usage_event
+from tests.support.task_rules import TaskRules
 from tokenmarket.billing import verify
 from tokenmarket.billing.funds import Hold, InsufficientFunds, SpendLimitReached
 from tokenmarket.ledger import grants, payments
@@ -41,7 +42,7 @@ class Asked(NamedTuple):
     end: tuple[int, int] | None  # (position, charge); a receipt without hold has held = -1
 
 
-class MoneyMachine(RuleBasedStateMachine):
+class MoneyMachine(TaskRules):
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
@@ -318,7 +319,8 @@ class MoneyMachine(RuleBasedStateMachine):
     def restart(self) -> None:
         if not self.live:
             self.do(self.world.wallet.close())
-            assert self.do(self.world.scalar("SELECT SUM(dr_pending) FROM account")) in (0, None)
+            pending = self.do(self.world.scalar("SELECT SUM(dr_pending) FROM account"))
+            assert (pending or 0) == sum(row.held_nano for row in self.tasks.values())
             self.asked = {n: a._replace(end=(0, a.end[1])) for n, a in self.asked.items() if a.end}
             self.do(self.world.open(segment_bytes=2_048))
 
@@ -362,9 +364,10 @@ class MoneyMachine(RuleBasedStateMachine):
             balance = self.do(wallet.balance(org))
             self.checked_at = self.world.database.operations  # our own question changed nothing
             charged = sum(c for n, c in self.charges.items() if self.asked[n].org == org)
+            charged += self.task_charged(org)
             assert balance.balance_nano == self.credit[org] - charged
             held = sum(h.amount_nano for h in self.live.values() if h.org_id == org)
-            assert balance.held_nano == held
+            assert balance.held_nano == held + self.task_held(org)
             assert balance.available_nano >= 0
 
     def teardown(self) -> None:
@@ -385,6 +388,7 @@ class MoneyMachine(RuleBasedStateMachine):
             world.wallet.void(hold, world.event(hold, "failed"))
             self.charges[name] = 0
         self.live = {}
+        self.end_all_tasks()
         self.memory_and_sql_agree()
         self.nobody_is_below_zero()
         self.do(world.wallet.close())
@@ -393,7 +397,7 @@ class MoneyMachine(RuleBasedStateMachine):
         assert self.do(world.scalar("SELECT COUNT(*) FROM lease WHERE state = 'open'")) == 0
         assert self.do(world.scalar("SELECT COUNT(*) FROM suspense")) == 0
         posted = self.do(_charges(world))
-        assert posted == self.charges
+        assert posted == {**self.charges, **self.task_charges}
 
 
 async def _charges(world: World) -> dict[str, int]:
@@ -402,42 +406,3 @@ async def _charges(world: World) -> dict[str, int]:
     async with world.database.read() as conn:
         rows = await conn.execute(text("SELECT request_id, charge_nano FROM usage_event"))
         return dict(rows.all())
-
-
-@contextlib.contextmanager
-def losing(world: World, what: str) -> Any:
-    """The next transactions are lost: their work (rolled back), or only their answer."""
-    real = world.database.begin
-    real_at_once = world.database.write_at_once
-
-    async def write_at_once(work: Any) -> Any:
-        error = sqlite3.OperationalError("connection lost")
-
-        def lost_work(conn: sqlite3.Connection) -> None:
-            work(conn)
-            raise error
-
-        await real_at_once(lost_work if what == "work" else work)
-        raise error
-
-    @contextlib.asynccontextmanager
-    async def begin() -> AsyncIterator[Any]:
-        from sqlalchemy.exc import OperationalError
-
-        error = OperationalError("", {}, Exception("connection lost"))
-        async with real() as conn:
-            yield conn
-            if what == "work":
-                raise error
-        raise error
-
-    if not what:
-        yield
-        return
-    world.database.begin = begin  # type: ignore[method-assign]  # a fault to inject
-    world.database.write_at_once = write_at_once  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        del world.database.begin  # type: ignore[method-assign]
-        del world.database.write_at_once  # type: ignore[method-assign]

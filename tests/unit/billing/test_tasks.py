@@ -8,8 +8,8 @@ import contextlib
 import pytest
 from sqlalchemy import text
 
+from tests.support.losing import losing
 from tests.support.money import World, world
-from tests.support.money_machine import losing
 from tokenmarket.billing.tasks import pinned_prices, prices_json
 from tokenmarket.billing.wallet import InsufficientFunds, SpendLimitReached, Wallet
 from tokenmarket.core.pricing import charge, price_row, price_sheet

@@ -89,28 +89,24 @@ async def test_a_newer_database_is_refused(database: Database) -> None:
         await database.create_schema()
 
 
-async def test_an_older_database_is_upgraded_by_a_server_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """There is one revision yet, so the file stands before it: at the empty start."""
-
-    def from_the_start(conn: Connection) -> None:
-        conn.execute(text("DELETE FROM alembic_version"))
-        upgrade(conn)
-
-    monkeypatch.setattr(schema, "REVISIONS", ("0000", "0001"))
-    monkeypatch.setattr("tokenmarket.store.migrations.upgrade.upgrade", from_the_start)
+async def test_an_older_database_is_upgraded_by_a_server_only(tmp_path: Path) -> None:
     database = await Database.open(tmp_path / "x.db")
     async with database.begin() as conn:
-        await conn.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)"))
-        await conn.execute(text("INSERT INTO alembic_version VALUES ('0000')"))
+        await conn.run_sync(upgrade, "0001")
+        await conn.execute(text("INSERT INTO meta VALUES ('generation', 7, '')"))
     with pytest.raises(StoreError, match="older version"):
         await database.create_schema(upgrade=False)
     await database.create_schema()
     async with database.read() as conn:
         stamp = (await conn.execute(text("SELECT version_num FROM alembic_version"))).scalar_one()
-        assert "transfer" in await conn.run_sync(everything)
+        assert (await conn.execute(text("SELECT number FROM meta"))).scalar_one() == 7
+        found = await conn.run_sync(everything)
     assert stamp == schema.HEAD
+    engine = create_engine("sqlite://")
+    with engine.begin() as other:
+        money.metadata.create_all(other)
+        assert found == everything(other)
+    engine.dispose()
     await database.create_schema(upgrade=False)
     await database.close()
 
