@@ -127,6 +127,7 @@ class Pool:
         "active",
         "buckets",
         "by_account",
+        "durable_known",
         "durable_nano",
         "idle_since_us",
         "org_id",
@@ -140,6 +141,7 @@ class Pool:
         self.by_account: dict[str, Bucket] = {}
         self.windows: dict[str, Window] = {}  # every window with anything in it, by id
         self.durable_nano = 0  # in durable holds, so in no lease
+        self.durable_known = False
         self.active = False
         self.idle_since_us = 0
         self.refused_until_us = 0

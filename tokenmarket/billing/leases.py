@@ -100,7 +100,9 @@ class Leases:
         )
         self._doubtful = False
         _take_over(pool, slices)
-        pool.durable_nano = await pending_nano(self._database, pool.org_id)
+        if not pool.durable_known:  # from then on every change of it is ours
+            pool.durable_nano = await pending_nano(self._database, pool.org_id)
+            pool.durable_known = True
         funds.stale = False
         funds.windows = tuple(_take_over_window(pool, item) for item in windows)
 
