@@ -130,8 +130,10 @@ def test_a_provider_with_a_key_in_the_environment(inside: Run) -> None:
         ("mine", "openai", "https://mine.example/v1", "a\r\nx-evil: 1", "one line"),
         ("mine", "openai", "https://mine.example/v1", "schlüssel", "one line"),
         ("mine", "openai", "https://mine.example/v1", "x" * 20_000, "no key came"),
+        ("mine", "openai", "https://mine.example/v1", '{"client_email": 1}', "only vertex"),
+        ("mine", "openai", "https://mine.example/v1", '{"client_email": 1', "not JSON"),
     ],
-    ids=[str(number) for number in range(11)],
+    ids=[str(number) for number in range(13)],
 )
 def test_hostile_providers(
     inside: Run, name: str, adapter: str, url: str, key: str | None, says: str

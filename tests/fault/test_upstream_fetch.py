@@ -238,7 +238,7 @@ async def test_a_connection_to_an_allowed_origin_serves_nobody_else(make_site: M
     async with steady(OK) as upstream:
         url = f"http://127.0.0.1:{upstream.port}/"
         site.fetcher._is_public = lambda address: False
-        assert (await site.read(url, allowed_origins=[f"127.0.0.1:{upstream.port}"]))[1] == b"ok"
+        assert (await site.read(url, allowed_origins=origins_of(url)))[1] == b"ok"
         assert (await site.refused(url)).reason == "private_address"
 
 

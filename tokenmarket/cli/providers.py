@@ -35,6 +35,8 @@ async def add(arguments: Namespace) -> Answer:
     secret = _key_from_stdin() if arguments.api_key_stdin else None
     async with desk(arguments, create=True) as at, at.database.begin() as conn:
         provider = _wanted(arguments, await _find(conn, arguments.name))
+        if secret is not None:
+            _check_key(provider, secret)
         row = ProviderRow(provider, api_keys=() if secret is None else (secret,))
         applied = await catalog_rows.apply(
             conn, at.kek, load_shipped(), CatalogDocument(providers=(row,)), now_us=at.now_us
@@ -87,7 +89,10 @@ async def _ask(at: Desk, provider: Provider, secrets: list[tuple[str, Secret]]) 
     """{ok, status, latency_ms, message}; nothing of the answer's body is shown."""
     if provider.base_url == IN_PROCESS:
         return _result(True, None, 0, "it is built in and needs no network")
-    credential = CredentialPool(provider, secrets, time.monotonic).acquire()
+    try:
+        credential = CredentialPool(provider, secrets, time.monotonic).acquire()
+    except ValueError as error:
+        return _result(False, None, 0, f"its key cannot be used: {error}")
     if credential is None:
         return _result(False, None, 0, f"it has no key: set {provider.api_key_env}, or add one")
     client = UpstreamClient(proxies=at.config.proxies)
@@ -170,6 +175,14 @@ def _key_from_stdin() -> str:
     if secret is None or len(text) > KEY_BYTES_MAX:
         raise admin.Refused("no key came on stdin; as in: tokenmarket provider add … < keyfile")
     return secret
+
+
+def _check_key(provider: Provider, secret: str) -> None:
+    """What a server could not use is not stored: it would refuse to start. Raises Refused."""
+    try:
+        CredentialPool(provider, [("", Secret(secret))], time.monotonic)
+    except ValueError as error:
+        raise admin.Refused(f"this key does not fit {provider.adapter}: {error}") from error
 
 
 def _key_text(document: dict[str, Any]) -> str:

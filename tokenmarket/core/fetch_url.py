@@ -56,13 +56,14 @@ class Target(msgspec.Struct, frozen=True):
 def target(
     url: str,
     *,
-    allowed: Collection[str] = (),
+    allowed: tuple[str, ...] = (),
     allow_http: bool = False,
     ports: Collection[int] = (HTTPS, HTTP),
 ) -> Target:
     """Raises ValueError with a message for the one who wrote the URL.
 
     ``allowed``: ``host:port`` of origins that the operator chose; there http and any port are fine.
+    A tuple and never one text, in which a part would be found.
     """
     if len(url) > URL_CHARS_MAX:
         raise ValueError(f"a URL has at most {URL_CHARS_MAX} characters")

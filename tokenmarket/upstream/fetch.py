@@ -146,7 +146,7 @@ class Fetcher:
         sink: Sink,
         *,
         bytes_max: int,
-        allowed_origins: Collection[str] = (),
+        allowed_origins: tuple[str, ...] = (),
         headers: Headers = (),
         timeouts: Timeouts = TIMEOUTS,
     ) -> Fetched:
@@ -177,7 +177,7 @@ class Fetcher:
         url: str,
         *,
         bytes_max: int,
-        allowed_origins: Collection[str] = (),
+        allowed_origins: tuple[str, ...] = (),
         headers: Headers = (),
         timeouts: Timeouts = TIMEOUTS,
     ) -> tuple[str, bytes]:
@@ -199,7 +199,7 @@ class Fetcher:
         *,
         headers: Headers,
         body: bytes,
-        allowed_origins: Collection[str] = (),
+        allowed_origins: tuple[str, ...] = (),
         timeouts: Timeouts = POST_TIMEOUTS,
     ) -> int:
         """Deliver ``body`` (a callback) and give the status of the answer, whatever it is; the rest
@@ -215,7 +215,7 @@ class Fetcher:
         await self._guarded.close()
         self._resolver.close()
 
-    def _checked(self, url: str, allowed: Collection[str]) -> Target:
+    def _checked(self, url: str, allowed: tuple[str, ...]) -> Target:
         try:
             return target(url, allowed=allowed, allow_http=self._allow_http, ports=self._ports)
         except ValueError as error:
@@ -225,7 +225,7 @@ class Fetcher:
         self,
         where: Target,
         headers: Headers,
-        allowed: Collection[str],
+        allowed: tuple[str, ...],
         timeouts: Timeouts,
         ends_s: float,
     ) -> UpstreamResponse:
@@ -241,7 +241,7 @@ class Fetcher:
         where: Target,
         request: UpstreamRequest,
         authorization: Headers,
-        allowed: Collection[str],
+        allowed: tuple[str, ...],
         limits: Timeouts,
     ) -> UpstreamResponse:
         # Not Origin.parse: its memory is for providers, strangers' hosts would push them out.
@@ -268,7 +268,7 @@ class Fetcher:
         return found
 
     def _following(
-        self, where: Target, response: UpstreamResponse, allowed: Collection[str]
+        self, where: Target, response: UpstreamResponse, allowed: tuple[str, ...]
     ) -> Target | None:
         """Where a redirect leads; None for the answer itself."""
         status = response.head.status
