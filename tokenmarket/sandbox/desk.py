@@ -45,6 +45,8 @@ MEDIA: dict[str, MediaOperation] = {
     "/images/generations": pictures.generations,
     "/images/edits": pictures.edits,
 }
+BODY_BYTES_MAX = 32 * 1024 * 1024
+TOO_LARGE = refusal(Refused("The request body is too large.", status=413))
 MODELS_CREATED_S = 1_767_225_600  # 2026-01-01: a model needs some birthday
 
 _CACHED_REQUEST_MAX = 64 * 1024
@@ -80,9 +82,12 @@ class Desk:
         """``target`` is the path, with or without ``/v1`` and query; ``headers`` as for
         ``behaviour``; the rest are those headers of the request, "" = not sent.
         Never raises for anything a caller can send."""
+        if len(body) > BODY_BYTES_MAX:
+            return TOO_LARGE
         sent = (content_type, host, byte_range)
-        key = (method, target, body, sent, *headers.items())
-        kept = self._kept.get(key)
+        short = len(body) <= _CACHED_REQUEST_MAX  # even to look up a long one costs
+        key = (method, target, body if short else b"", sent, *headers.items())
+        kept = self._kept.get(key) if short else None
         if kept is not None:
             return kept
         try:
@@ -91,7 +96,7 @@ class Desk:
             script = refusal(error)
         except RecursionError:  # a constant of a schema that can be read but not written
             script = refusal(Refused("The request nests too deeply."))
-        if script.lasting:
+        if script.lasting and short:
             asked = len(body) + len(target) + sum(map(len, sent))
             asked += sum(len(name) + len(headers[name]) for name in headers)
             self._keep(key, asked, script)
@@ -143,6 +148,19 @@ class Desk:
             self._kept.clear()
             self._kept_bytes = size
         self._kept[key] = script
+
+
+def heavy(target: str, body_bytes: int) -> bool:
+    """Whether an answer may take so long (5 ms and more) that an event loop should not wait for it.
+
+    A Desk may be asked from several threads.
+    """
+    if target in OPERATIONS:
+        return False
+    path = target.partition("?")[0].removeprefix("/v1")
+    if path.startswith("/images/") or path.endswith(("/speech", "/content")):
+        return True
+    return body_bytes > _CACHED_REQUEST_MAX and path not in OPERATIONS
 
 
 def _wrong_method(allowed: str) -> Script:

@@ -16,9 +16,9 @@ from itertools import count
 from tokenmarket.adapters.protocol import Head, UpstreamRequest
 from tokenmarket.core.catalog import Timeouts
 from tokenmarket.core.errors import FailureKind, UpstreamError
-from tokenmarket.core.uploads import joined
+from tokenmarket.core.uploads import body_bytes_count, joined
 from tokenmarket.sandbox.behaviour import Script
-from tokenmarket.sandbox.desk import Desk
+from tokenmarket.sandbox.desk import BODY_BYTES_MAX, TOO_LARGE, Desk, heavy
 
 BASE_URL = "sandbox:"
 _MERGED_BYTES = 16 * 1024  # an unpaced stream comes in chunks of about this size
@@ -64,14 +64,7 @@ class SandboxTransport:
                 content_type = value
             elif lower == "range":
                 byte_range = value
-        script = self._desk.answer(
-            request.method,
-            request.path,
-            asked,
-            joined(request.body),
-            content_type=content_type,
-            byte_range=byte_range,
-        )
+        script = await self._answer(request, asked, content_type, byte_range)
         head = Head(script.status, _headers(script, next(self._ids)))
         response = SandboxResponse(head, script, timeouts, self._monotonic_s)
         await response.wait_head()
@@ -79,6 +72,25 @@ class SandboxTransport:
 
     async def close(self) -> None:
         """Nothing is held open."""
+
+    async def _answer(
+        self, request: UpstreamRequest, asked: dict[str, str], content_type: str, byte_range: str
+    ) -> Script:
+        size = body_bytes_count(request.body)
+        if size > BODY_BYTES_MAX:
+            return TOO_LARGE  # as over HTTP, and before it is all in memory
+
+        def answer() -> Script:
+            return self._desk.answer(
+                request.method,
+                request.path,
+                asked,
+                joined(request.body),
+                content_type=content_type,
+                byte_range=byte_range,
+            )
+
+        return await asyncio.to_thread(answer) if heavy(request.path, size) else answer()
 
 
 class SandboxResponse:

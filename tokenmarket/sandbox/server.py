@@ -28,10 +28,9 @@ import uvloop
 
 from tokenmarket.sandbox.behaviour import JSON, Script, refusal
 from tokenmarket.sandbox.bodies import Refused
-from tokenmarket.sandbox.desk import Desk
+from tokenmarket.sandbox.desk import BODY_BYTES_MAX, TOO_LARGE, Desk
 
 HEAD_BYTES_MAX = 64 * 1024
-BODY_BYTES_MAX = 32 * 1024 * 1024
 KNOWN_MAX = 256
 KNOWN_BYTES_MAX = 32 * 1024
 WAITING_MAX = 64  # pipelined requests behind one that is still being answered
@@ -45,9 +44,7 @@ _NO_HEADERS: dict[str, str] = {}
 _WRONG_KEY = refusal(Refused("Incorrect API key provided.", status=401, code="invalid_api_key"))
 _GARBAGE = refusal(Refused("The request is not valid HTTP, or asks for another protocol."))
 _HEAD_TOO_LARGE = refusal(Refused("The request head is too large.", status=431))
-_BODY_TOO_LARGE = refusal(Refused("The request body is too large.", status=413))
 _TOO_MANY = refusal(Refused("Too many pipelined requests.", status=429))
-
 
 _Play = tuple[Script, bool, bool]  # what to play, keep alive?, chunked?
 
@@ -198,7 +195,7 @@ class Connection(asyncio.Protocol):
             self._body.append(body)
         else:
             self._body.clear()
-            self._refuse(_BODY_TOO_LARGE)
+            self._refuse(TOO_LARGE)
 
     def on_message_complete(self) -> None:
         if self._dead:

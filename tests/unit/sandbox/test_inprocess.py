@@ -9,6 +9,8 @@ import pytest
 from tokenmarket.adapters.protocol import UpstreamRequest
 from tokenmarket.core.catalog import Timeouts
 from tokenmarket.core.errors import UpstreamError
+from tokenmarket.core.uploads import Memory, Upload
+from tokenmarket.sandbox.desk import BODY_BYTES_MAX, heavy
 from tokenmarket.sandbox.inprocess import SandboxResponse, SandboxTransport
 
 _SHORT = Timeouts(connect=0.01, first_byte=0.01, idle=0.01, total=10)
@@ -162,3 +164,31 @@ async def test_nothing_a_caller_writes_is_an_exception() -> None:
         response = await send(UpstreamRequest(path, (), body))
         assert response.head.status in (400, 404)
         assert "error" in json.loads(await response.read(10_000))
+
+
+async def test_a_body_that_the_server_would_refuse_is_refused_here_too() -> None:
+    part = b"x" * (BODY_BYTES_MAX // 2 + 1)
+    upload = Upload("file", "a.wav", "audio/wav", Memory(part), 0, len(part))
+    asked = UpstreamRequest("/audio/transcriptions", (), (part, upload))
+    response = await send(asked)
+    assert response.head.status == 413
+
+
+@pytest.mark.parametrize(
+    ("path", "body_bytes", "slow"),
+    [
+        ("/chat/completions", 10_000_000, False),
+        ("/embeddings", 10_000_000, False),
+        ("/rerank", 100, False),
+        ("/rerank", 1_000_000, True),
+        ("/v1/images/generations?x=1", 100, True),
+        ("/videos/video_x/content?variant=video", 0, True),
+        ("/videos/video_x", 0, False),
+        ("/audio/speech", 100, True),
+        ("/audio/transcriptions", 1_000_000, True),
+    ],
+)
+def test_what_takes_long_does_not_stop_the_event_loop(
+    path: str, body_bytes: int, slow: bool
+) -> None:
+    assert heavy(path, body_bytes) is slow
