@@ -22,7 +22,15 @@ from urllib.parse import parse_qs
 import msgspec
 
 from tokenmarket.sandbox import painting
-from tokenmarket.sandbox.behaviour import Behaviour, Script, behaviour, early, error_body, shape
+from tokenmarket.sandbox.behaviour import (
+    Behaviour,
+    Script,
+    behaviour,
+    early,
+    error_body,
+    refusal,
+    shape,
+)
 from tokenmarket.sandbox.bodies import Metadata, Refused, Text
 from tokenmarket.sandbox.calls import Call
 from tokenmarket.sandbox.filming import Film, mp4
@@ -136,28 +144,34 @@ class Videos:
         self._kept: dict[str, Kept] = {}
 
     def answer(self, call: Call) -> Script:
-        """Everything under ``/videos``. Raises Refused."""
+        """Everything under ``/videos``. Nothing of it lasts: not ready now may be ready later."""
+        try:
+            made = self._answer(call)
+        except Refused as error:
+            made = refusal(error)
+        return msgspec.structs.replace(made, lasting=False)
+
+    # --- operations -----------------------------------------------------------------------------
+
+    def _answer(self, call: Call) -> Script:
         _, _, rest = call.path.removeprefix(PATH).partition("/")
         task_id, _, action = rest.partition("/")
         match call.method, bool(task_id), action:
             case "POST", False, "":
-                made = self._create(call)
+                return self._create(call)
             case "GET", False, "":
-                made = self._list(call)
+                return self._list(call)
             case "GET", True, "":
-                made = self._shown(call, task_id, self._order(task_id))
+                return self._shown(call, task_id, self._order(task_id))
             case "DELETE", True, "":
-                made = self._delete(call, task_id)
+                return self._delete(call, task_id)
             case "GET", True, "content":
-                made = self._content(call, task_id)
+                return self._content(call, task_id)
             case "POST", True, "cancel":
-                made = self._cancel(call, task_id)
+                return self._cancel(call, task_id)
             case _:
                 message = f"Unknown request URL: {call.method[:20]} {call.path[:200]}."
                 raise Refused(message, status=404, code="unknown_url")
-        return msgspec.structs.replace(made, lasting=False)
-
-    # --- operations -----------------------------------------------------------------------------
 
     def _create(self, call: Call) -> Script:
         body, files = read_body(call, VideoBody)

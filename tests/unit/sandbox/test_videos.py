@@ -92,6 +92,8 @@ def test_a_task_waits_is_in_progress_and_completes(place: Place) -> None:
     assert seen[3]["error"] is None
     place.now_s += 1e6
     assert place.get("GET", path) == done
+    assert place.ask("GET", f"{path}/content").status == 200  # the refusal was not kept
+    assert place.ask("DELETE", path).status == 200
 
 
 def test_polling_hints_end_with_the_task(place: Place) -> None:
