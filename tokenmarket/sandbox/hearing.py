@@ -95,6 +95,7 @@ def _vorbis_text(block: bytes) -> str | None:
 # Of Layer III: kbit/s by index, Hz by index; first MPEG-1, then MPEG-2 and 2.5.
 _KBITS_1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
 _KBITS_2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+_FRAMES_MAX = 100_000  # are counted, some 40 minutes; what follows is taken to be like them
 _HERTZ = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
 
 
@@ -106,11 +107,14 @@ def _mp3(data: bytes) -> Heard | None:
             size = size << 7 | byte & 0x7F
         text = _id3_text(data[10 : 10 + size])
         start = 10 + size
-    seconds = 0.0
-    while (found := _mp3_frame(data, start)) is not None:
+    first, frames, seconds = start, 0, 0.0
+    while frames < _FRAMES_MAX and (found := _mp3_frame(data, start)) is not None:
         length, frame_s = found
         start += length
         seconds += frame_s
+        frames += 1
+    if frames == _FRAMES_MAX:
+        seconds *= (len(data) - first) / (start - first)
     return Heard("mp3", round(seconds, 6), text)
 
 

@@ -175,7 +175,8 @@ def _plan(body: ImageBody, sources: list[bytes]) -> Plan:
     probes = [_probed(data, "image") for data in sources]
     width, height = _size(body.size, probes)
     count = body.n or 1
-    if count * width * height > PIXELS_MAX:
+    drawn = count + (body.partial_images or 0 if body.stream else 0)
+    if drawn * width * height > PIXELS_MAX:
         raise Refused(f"More than {PIXELS_MAX} pixels in all.", param="size", code="invalid_value")
     quality, detail, cost = _QUALITIES[body.quality or "auto"]
     transparent = body.background == "transparent"

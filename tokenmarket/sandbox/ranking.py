@@ -22,7 +22,7 @@ from tokenmarket.sandbox.calls import Call
 from tokenmarket.sandbox.forms import read_body
 
 DOCUMENTS_MAX = 1000
-CHARACTERS_MAX = 2 * 1024 * 1024  # one request must not stop the others for long
+CHARACTERS_MAX = 512 * 1024  # one request must not stop the others for long
 UNIT_DOCUMENTS = 100  # of one search unit
 UNIT_TOKENS = 500  # a longer document counts as several
 

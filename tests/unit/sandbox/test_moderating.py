@@ -59,7 +59,7 @@ def test_parts_are_one_input_and_pictures_count_where_openai_counts_them() -> No
         (["a", {"type": "text", "text": "b"}], "input"),
         ([{"type": "text"}], "input[0]"),
         ([{"type": "audio", "text": "b"}], "input[0]"),
-        ("x" * 2_200_000, "input"),
+        ("x" * 530_000, "input"),
     ],
 )
 def test_bad_requests_are_refused_by_name(value: object, param: str) -> None:

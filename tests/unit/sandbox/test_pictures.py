@@ -180,6 +180,7 @@ def test_an_edit_takes_the_size_of_its_source_and_says_what_it_was() -> None:
         ("generations", {"size": "15x64"}, "size"),
         ("generations", {"size": "1024×1024"}, "size"),
         ("generations", {"size": "4096x4096", "n": 2}, "size"),
+        ("generations", {"size": "4096x4096", "stream": True, "partial_images": 1}, "size"),
         ("generations", {"n": 0}, "n"),
         ("generations", {"n": 11}, "n"),
         ("generations", {"n": 2, "stream": True}, "n"),

@@ -236,6 +236,15 @@ def test_a_streamed_wav_does_not_know_its_length() -> None:
     assert hearing.audio(unknown) == hearing.audio(sound)
 
 
+def test_of_a_very_long_mp3_only_the_beginning_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    frame = b"\xff\xfb\x90\x00" + bytes(413)
+    whole = hearing.audio(frame * 50)
+    monkeypatch.setattr(hearing, "_FRAMES_MAX", 7)
+    assert hearing.audio(frame * 50) == whole
+
+
 _SEEDS = [_OPUS, _VORBIS, _M4A + _box(b"moov", _MVHD), _WEBM + b"\x44\x89\x84\0\0\0\0"]
 
 
