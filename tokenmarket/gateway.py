@@ -27,7 +27,7 @@ from tokenmarket.billing.clock import Clock
 from tokenmarket.billing.records import StoredAnswer
 from tokenmarket.billing.wallet import Wallet
 from tokenmarket.catalog import CatalogSource
-from tokenmarket.core.catalog import Route
+from tokenmarket.core.catalog import OPERATIONS, Route
 from tokenmarket.core.errors import CREDENTIAL, ApiError, UpstreamError
 from tokenmarket.core.intake import intake
 from tokenmarket.core.media_rules import resolve
@@ -91,11 +91,7 @@ class Gateway:
         self.draw = draw
         self.docs_url = docs_url
         self.running: dict[str, Exchange] = {}
-        self._states = {
-            operation: self._state_for(operation)
-            for table in adapters.values()
-            for operation in table
-        }
+        self._states = {operation: self._state_for(operation) for operation in OPERATIONS}
 
     def _state_for(self, operation: str) -> Callable[[Route], RouteState]:
         """Route state for one operation: an adapter that lacks it cannot be chosen."""
