@@ -80,6 +80,17 @@ def commands(base_url: str, token: str) -> list[tuple[str, str]]:
     streamed = chat.replace('"messages"', '"stream":true,"messages"')
     completion = '{"model":"sandbox-chat","prompt":"Once upon a time","max_tokens":32}'
     embedding = '{"model":"sandbox-embed","input":"Hello!"}'
+    image = '{"model":"sandbox-image","prompt":"A paper plane over a lake","size":"512x512"}'
+    speech = '{"model":"sandbox-speech","input":"Hello!","voice":"alloy","response_format":"wav"}'
+    rerank = (
+        '{"model":"sandbox-rerank","query":"paper planes","top_n":2,"return_documents":true,'
+        '"documents":["How to fold paper planes","Weather of the lake","Planes and trains"]}'
+    )
+    moderation = '{"model":"sandbox-moderation","input":"Hello!"}'
+    video = (
+        '{"model":"sandbox-video","prompt":"A paper plane flying over a lake at sunrise",'
+        '"size":"1280x720"}'
+    )
 
     def post(path: str, body: str, options: str = "-s") -> str:
         json = "-H 'Content-Type: application/json'"
@@ -88,6 +99,11 @@ def commands(base_url: str, token: str) -> list[tuple[str, str]]:
     def get(path: str) -> str:
         return f"curl -s {base_url}/{path} {auth}"
 
+    def upload(path: str, model: str, file: str) -> str:
+        return f"curl -s {base_url}/{path} {auth} -F model={model} -F file=@{file}"
+
+    hello = "hello.wav"
+    say = post("audio/speech", speech, f"-s -o {hello}")
     last_id = (
         post("chat/completions", chat, "-s -o /dev/null -D -")
         + " | tr -d '\\r' | awk 'tolower($1)==\"x-request-id:\"{print $2}'"
@@ -97,6 +113,14 @@ def commands(base_url: str, token: str) -> list[tuple[str, str]]:
         ("chat, streamed", post("chat/completions", streamed, "-sN")),
         ("completions", post("completions", completion)),
         ("embeddings", post("embeddings", embedding)),
+        ("image", post("images/generations", image)),
+        ("speech, into a file", say),
+        ("transcription of that file", upload("audio/transcriptions", "sandbox-transcribe", hello)),
+        ("translation", upload("audio/translations", "sandbox-translate", hello)),
+        ("rerank", post("rerank", rerank)),
+        ("moderation", post("moderations", moderation)),
+        ("video: a task", post("video/generations", video)),
+        ("videos of this key's organisation", get("videos")),
         ("models and prices", get("models")),
         ("credits", get("credits")),
         ("receipt: what a request cost and why", get(f'requests/"$({last_id})"')),
