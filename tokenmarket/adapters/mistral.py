@@ -2,6 +2,7 @@
 
 from msgspec.structs import replace
 
+from tokenmarket.adapters.kit.moderation import Moderation, ModerationQuirks
 from tokenmarket.adapters.kit.openai_chat import OpenAIChat
 from tokenmarket.adapters.kit.openai_embeddings import OpenAIEmbeddings
 from tokenmarket.adapters.kit.quirks import OPENAI_ONLY, Quirks
@@ -30,4 +31,17 @@ _OWN = Quirks(
 CHAT = OpenAIChat(_OWN)
 EMBEDDINGS = OpenAIEmbeddings(
     replace(_OWN, path="/embeddings", base64=False, dimensions_field="output_dimension")
+)
+MODERATION = Moderation(
+    ModerationQuirks(
+        parts=False,
+        categories=(
+            ("hate_and_discrimination", "hate"),
+            ("violence_and_threats", "violence"),
+            ("selfharm", "self-harm"),
+            ("criminal", "illicit"),
+            ("dangerous_and_criminal_content", "illicit"),  # models before 2603
+        ),
+        codes=_OWN.codes,
+    )
 )

@@ -5,6 +5,7 @@ from msgspec.structs import replace
 from tokenmarket.adapters.kit.openai_chat import OpenAIChat, OpenAICompletions
 from tokenmarket.adapters.kit.openai_embeddings import OpenAIEmbeddings
 from tokenmarket.adapters.kit.quirks import Quirks
+from tokenmarket.adapters.kit.rerank import Rerank, RerankQuirks
 
 _OWN = Quirks(
     custom_tools=True,
@@ -25,3 +26,4 @@ _OWN = Quirks(
 CHAT = OpenAIChat(_OWN)
 COMPLETIONS = OpenAICompletions(replace(_OWN, path="/completions"))
 EMBEDDINGS = OpenAIEmbeddings(replace(_OWN, path="/embeddings"))
+RERANK = Rerank(RerankQuirks(returns_documents=True, codes=_OWN.codes))

@@ -5,6 +5,7 @@ https://platform.openai.com/docs/api-reference; facts as of 2026-11-23.
 
 from msgspec.structs import replace
 
+from tokenmarket.adapters.kit.moderation import Moderation, ModerationQuirks
 from tokenmarket.adapters.kit.openai_chat import OpenAIChat, OpenAICompletions
 from tokenmarket.adapters.kit.openai_embeddings import OpenAIEmbeddings
 from tokenmarket.adapters.kit.openai_images import ImageQuirks, OpenAIImages
@@ -34,3 +35,4 @@ EMBEDDINGS = OpenAIEmbeddings(replace(_OWN, path="/embeddings"))
 IMAGES = OpenAIImages(ImageQuirks(streams=True, drop=frozenset({"negative_prompt", "seed"})))
 SPEECH = OpenAISpeech(SpeechQuirks())
 TRANSCRIPTION = OpenAITranscription(TranscriptionQuirks(streams=True))
+MODERATION = Moderation(ModerationQuirks())

@@ -1,17 +1,22 @@
 """Which adapters exist: one plain table, adapter name -> operation -> Adapter.
 
-The names are what the catalog's ``provider.adapter`` may say. All of them send the provider's key
-as ``Authorization: Bearer``. Adding a provider is one module, its row here, its recordings.
+The names are what the catalog's ``provider.adapter`` may say. How each sends
+its key is in ``upstream/credentials.py``. Adding a provider is one module, its row here, its
+recordings.
 """
 
 from __future__ import annotations
 
 from tokenmarket.adapters import (
     ark,
+    bedrock,
+    cohere,
     dashscope,
     deepseek,
     fireworks,
+    gemini,
     groq,
+    jina,
     minimax,
     mistral,
     moonshot,
@@ -22,8 +27,10 @@ from tokenmarket.adapters import (
     perplexity,
     sandbox,
     siliconflow,
+    tei,
     together,
     vllm,
+    voyage,
     xai,
     zhipu,
 )
@@ -32,21 +39,34 @@ from tokenmarket.adapters.video_protocol import VideoAdapter
 
 ADAPTERS: dict[str, dict[str, Adapter | MediaAdapter]] = {
     "ark": {"chat": ark.CHAT, "embeddings": ark.EMBEDDINGS},
-    "dashscope": {"chat": dashscope.CHAT, "embeddings": dashscope.EMBEDDINGS},
+    "bedrock": {"embeddings": bedrock.EMBEDDINGS, "rerank": bedrock.RERANK},
+    "cohere": {"embeddings": cohere.EMBEDDINGS, "rerank": cohere.RERANK},
+    "dashscope": {
+        "chat": dashscope.CHAT,
+        "embeddings": dashscope.EMBEDDINGS,
+        "rerank": dashscope.RERANK,
+    },
     "deepseek": {"chat": deepseek.CHAT},
     "fireworks": {
         "chat": fireworks.CHAT,
         "completions": fireworks.COMPLETIONS,
         "embeddings": fireworks.EMBEDDINGS,
     },
+    "gemini": {"embeddings": gemini.EMBEDDINGS},
     "groq": {"chat": groq.CHAT},
+    "jina": {"embeddings": jina.EMBEDDINGS, "rerank": jina.RERANK},
     "minimax": {"chat": minimax.CHAT},
-    "mistral": {"chat": mistral.CHAT, "embeddings": mistral.EMBEDDINGS},
+    "mistral": {
+        "chat": mistral.CHAT,
+        "embeddings": mistral.EMBEDDINGS,
+        "moderation": mistral.MODERATION,
+    },
     "moonshot": {"chat": moonshot.CHAT},
     "newapi": {
         "chat": newapi.CHAT,
         "completions": newapi.COMPLETIONS,
         "embeddings": newapi.EMBEDDINGS,
+        "rerank": newapi.RERANK,
     },
     "ollama": {
         "chat": ollama.CHAT,
@@ -61,11 +81,13 @@ ADAPTERS: dict[str, dict[str, Adapter | MediaAdapter]] = {
         "speech": openai.SPEECH,
         "transcription": openai.TRANSCRIPTION,
         "translation": openai.TRANSCRIPTION,
+        "moderation": openai.MODERATION,
     },
     "openrouter": {
         "chat": openrouter.CHAT,
         "completions": openrouter.COMPLETIONS,
         "embeddings": openrouter.EMBEDDINGS,
+        "rerank": openrouter.RERANK,
     },
     "perplexity": {"chat": perplexity.CHAT},
     "sandbox": {
@@ -76,14 +98,28 @@ ADAPTERS: dict[str, dict[str, Adapter | MediaAdapter]] = {
         "speech": sandbox.SPEECH,
         "transcription": sandbox.TRANSCRIPTION,
         "translation": sandbox.TRANSCRIPTION,
+        "moderation": sandbox.MODERATION,
+        "rerank": sandbox.RERANK,
     },
-    "siliconflow": {"chat": siliconflow.CHAT, "embeddings": siliconflow.EMBEDDINGS},
+    "siliconflow": {
+        "chat": siliconflow.CHAT,
+        "embeddings": siliconflow.EMBEDDINGS,
+        "rerank": siliconflow.RERANK,
+    },
+    "tei": {"embeddings": tei.EMBEDDINGS, "rerank": tei.RERANK},
     "together": {
         "chat": together.CHAT,
         "completions": together.COMPLETIONS,
         "embeddings": together.EMBEDDINGS,
+        "rerank": together.RERANK,
     },
-    "vllm": {"chat": vllm.CHAT, "completions": vllm.COMPLETIONS, "embeddings": vllm.EMBEDDINGS},
+    "vllm": {
+        "chat": vllm.CHAT,
+        "completions": vllm.COMPLETIONS,
+        "embeddings": vllm.EMBEDDINGS,
+        "rerank": vllm.RERANK,
+    },
+    "voyage": {"embeddings": voyage.EMBEDDINGS, "rerank": voyage.RERANK},
     "xai": {"chat": xai.CHAT},
     "zhipu": {"chat": zhipu.CHAT, "embeddings": zhipu.EMBEDDINGS},
 }

@@ -2,6 +2,7 @@
 
 from msgspec.structs import replace
 
+from tokenmarket.adapters.kit.moderation import Moderation, ModerationQuirks
 from tokenmarket.adapters.kit.openai_chat import OpenAIChat, OpenAICompletions
 from tokenmarket.adapters.kit.openai_embeddings import OpenAIEmbeddings
 from tokenmarket.adapters.kit.openai_images import ImageQuirks, OpenAIImages
@@ -12,6 +13,7 @@ from tokenmarket.adapters.kit.openai_transcription import (
 )
 from tokenmarket.adapters.kit.openai_videos import OpenAIVideos
 from tokenmarket.adapters.kit.quirks import Quirks
+from tokenmarket.adapters.kit.rerank import Rerank, RerankQuirks
 
 _OWN = Quirks(
     max_tokens_field="max_completion_tokens",
@@ -51,4 +53,9 @@ VIDEO = OpenAIVideos(
     ),
     references=True,
     cancels=True,
+)
+# ``metadata`` is how a caller tells the sandbox to misbehave.
+MODERATION = Moderation(ModerationQuirks(passes=frozenset({"metadata"})))
+RERANK = Rerank(
+    RerankQuirks(returns_documents=True, passes=frozenset({"metadata", "max_tokens_per_doc"}))
 )

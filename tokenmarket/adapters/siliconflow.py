@@ -2,9 +2,10 @@
 
 from msgspec.structs import replace
 
+from tokenmarket.adapters.kit.embed import BatchedEmbeddings
 from tokenmarket.adapters.kit.openai_chat import OpenAIChat
-from tokenmarket.adapters.kit.openai_embeddings import OpenAIEmbeddings
 from tokenmarket.adapters.kit.quirks import OPENAI_ONLY, Quirks
+from tokenmarket.adapters.kit.rerank import Rerank, RerankQuirks
 
 _OWN = Quirks(
     drop=OPENAI_ONLY,
@@ -13,4 +14,11 @@ _OWN = Quirks(
 )
 
 CHAT = OpenAIChat(_OWN)
-EMBEDDINGS = OpenAIEmbeddings(replace(_OWN, path="/embeddings"))
+EMBEDDINGS = BatchedEmbeddings(replace(_OWN, path="/embeddings", batch_max=32))
+RERANK = Rerank(
+    RerankQuirks(
+        returns_documents=True,
+        passes=frozenset({"instruction", "max_chunks_per_doc", "overlap_tokens"}),
+        codes=_OWN.codes,
+    )
+)

@@ -26,10 +26,14 @@ OPERATIONS = (
 ADAPTERS = frozenset(
     {
         "ark",
+        "bedrock",
+        "cohere",
         "dashscope",
         "deepseek",
         "fireworks",
+        "gemini",
         "groq",
+        "jina",
         "minimax",
         "mistral",
         "moonshot",
@@ -40,8 +44,10 @@ ADAPTERS = frozenset(
         "perplexity",
         "sandbox",
         "siliconflow",
+        "tei",
         "together",
         "vllm",
+        "voyage",
         "xai",
         "zhipu",
     }

@@ -122,6 +122,13 @@ class ApiError(Exception):
         return error
 
 
+def rerank_error_members(error: dict[str, object]) -> dict[str, object]:
+    """The whole error body of rerank: Cohere's clients show ``message``, Jina's and Voyage's
+    ``detail``, OpenAI's ``error``. ``error`` is what ``ApiError.body`` gives."""
+    message = error.get("message")
+    return {"message": message, "detail": message, "error": error}
+
+
 FailureKind = Literal[
     "bad_request",  # the upstream refused what the caller wrote
     "context_too_long",

@@ -19,6 +19,7 @@ from tokenmarket.adapters.kit.openai_errors import explain, inside_200
 from tokenmarket.adapters.kit.openai_request import HEADERS, drop, finish, raw, unsupported
 from tokenmarket.adapters.kit.quirks import GATEWAY_FIELDS, Quirks
 from tokenmarket.adapters.kit.shape import sequence
+from tokenmarket.adapters.kit.vectors import is_matryoshka, shortened
 from tokenmarket.adapters.protocol import Decoder, Head, Reply, UpstreamRequest
 from tokenmarket.core.catalog import Route
 from tokenmarket.core.errors import ApiError, UpstreamError
@@ -64,13 +65,16 @@ class OpenAIEmbeddings:
                 reason="unsupported_parameter",
             )
         drop(fields, quirks.drop, dropped)
-        if typed.dimensions is not None:
-            if quirks.dimensions_field is None:
-                unsupported("dimensions", route)
-            fields[quirks.dimensions_field] = fields.pop("dimensions")
+        short = typed.dimensions is not None and quirks.dimensions_field is None
+        if quirks.dimensions_field is not None:
+            if "dimensions" in fields:
+                fields[quirks.dimensions_field] = fields.pop("dimensions")
+        elif short:
+            self._check_short(typed, route)
+            del fields["dimensions"]
         if not quirks.encoding_format:
             fields.pop("encoding_format", None)
-        elif typed.encoding_format == "base64" and not quirks.base64:
+        elif typed.encoding_format == "base64" and (short or not quirks.base64):
             fields["encoding_format"] = raw("float")
         finish(request, route, dropped)
         return UpstreamRequest(quirks.path, HEADERS, _encode(fields), dropped=tuple(dropped))
@@ -78,13 +82,42 @@ class OpenAIEmbeddings:
     def read(self, request: Request, route: Route, head: Head, body: bytes) -> Reply:
         typed = request.typed
         as_base64 = isinstance(typed, EmbeddingBody) and typed.encoding_format == "base64"
+        if (
+            self.quirks.dimensions_field is None
+            and isinstance(typed, EmbeddingBody)
+            and typed.dimensions is not None
+        ):
+            return self.read_any(
+                route, head, body, as_base64=as_base64, dimensions=typed.dimensions
+            )
         reply = read_vectors(route, body, as_base64=as_base64)
         if reply is not None:
             return reply
         return self.read_any(route, head, body, as_base64=as_base64)
 
-    def read_any(self, route: Route, head: Head, body: bytes, *, as_base64: bool) -> Reply:
-        """Answers of any shape, and those whose vectors must change their form."""
+    def _check_short(self, typed: EmbeddingBody, route: Route) -> None:
+        """Whether vectors may be cut to the length asked for here, after the provider made them."""
+        if not is_matryoshka(route):
+            unsupported(
+                "dimensions",
+                route,
+                f"{route.provider.name} makes vectors of one length for {route.model.id}, and they "
+                "cannot be shortened: leave dimensions out.",
+            )
+        most = route.model.capabilities.get("dimensions_max")
+        if type(most) is int and typed.dimensions is not None and typed.dimensions > most:
+            unsupported("dimensions", route, f"{route.model.id} has at most {most} dimensions.")
+
+    def read_any(
+        self,
+        route: Route,
+        head: Head,
+        body: bytes,
+        *,
+        as_base64: bool,
+        dimensions: int | None = None,
+    ) -> Reply:
+        """Answers of any shape, and those whose vectors must change their form or length."""
         fields = document_of(body, self.quirks)
         vectors = fields.get("data")
         if vectors is None or not bytes(vectors).startswith(b"["):
@@ -95,7 +128,7 @@ class OpenAIEmbeddings:
             )
         document: dict[str, object] = {
             "object": "list",
-            "data": _in_form(vectors, as_base64=as_base64),
+            "data": _in_form(vectors, as_base64=as_base64, dimensions=dimensions),
             "model": route.model.id,
         }
         for name, value in fields.items():
@@ -117,11 +150,11 @@ def _is_tokens(value: object) -> bool:
     return bool(items) and not isinstance(items[0], str)
 
 
-def _in_form(vectors: msgspec.Raw, *, as_base64: bool) -> object:
+def _in_form(vectors: msgspec.Raw, *, as_base64: bool, dimensions: int | None) -> object:
     """The ``data`` member with every vector as asked for; the same bytes where it already is."""
     data = bytes(vectors)[:_LOOK_BYTES]
     lists, strings = b'"embedding":[' in data, b'"embedding":"' in data
-    if lists != strings and strings == as_base64:
+    if dimensions is None and lists != strings and strings == as_base64:
         return vectors
     try:
         items = _decode_items(vectors)
@@ -129,7 +162,7 @@ def _in_form(vectors: msgspec.Raw, *, as_base64: bool) -> object:
             {
                 "object": "embedding",
                 "index": position if item.index is None else item.index,
-                "embedding": _vector(item.embedding, as_base64=as_base64),
+                "embedding": _as_asked(item.embedding, as_base64, dimensions),
             }
             for position, item in enumerate(items)
         ]
@@ -139,7 +172,19 @@ def _in_form(vectors: msgspec.Raw, *, as_base64: bool) -> object:
         ) from None
 
 
-def _vector(vector: str | list[float], *, as_base64: bool) -> str | list[float]:
+def _as_asked(
+    vector: str | list[float], as_base64: bool, dimensions: int | None
+) -> str | list[float]:
+    if dimensions is not None:
+        numbers = vector_in_form(vector, as_base64=False)
+        if isinstance(numbers, str) or len(numbers) < dimensions:
+            raise ValueError(dimensions)
+        vector = shortened(numbers, dimensions)
+    return vector_in_form(vector, as_base64=as_base64)
+
+
+def vector_in_form(vector: str | list[float], *, as_base64: bool) -> str | list[float]:
+    """A vector as numbers, or packed as OpenAI packs it: base64 of little-endian float32."""
     if isinstance(vector, str) == as_base64:
         return vector
     if isinstance(vector, list):

@@ -115,7 +115,8 @@ class Quirks(msgspec.Struct, frozen=True):
     base64: bool = True  # can answer encoding_format base64
     encoding_format: bool = True  # knows the member at all
     token_inputs: bool = False  # takes token ids instead of text
-    dimensions_field: str | None = "dimensions"
+    dimensions_field: str | None = "dimensions"  # None: shortened here where the model allows it
+    batch_max: int = 0  # inputs per request (see kit/embed.py); 0: as many as we take
 
 
 # finish_reason words seen in recordings and vendor documents -> OpenAI's.

@@ -62,7 +62,9 @@ CAPABILITIES: list[dict[str, object]] = [
     {"tools": False, "stop": False},
     {"chat_tools": False, "reasoning_efforts": ["low", "max"]},
 ]
-DIALECTS = sorted({name: one["chat"].quirks for name, one in ADAPTERS.items()}.items())
+DIALECTS = sorted(
+    {name: one["chat"].quirks for name, one in ADAPTERS.items() if "chat" in one}.items()
+)
 
 
 def general(request: Request, quirks: Quirks, capabilities: dict[str, object]) -> Any:
