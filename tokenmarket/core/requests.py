@@ -21,6 +21,8 @@ if TYPE_CHECKING:
         SpeechBody,
         TranscriptionBody,
     )
+    from tokenmarket.core.video.body import VideoBody
+    from tokenmarket.core.video.request import ResolvedVideo
 
 # A member that was not given; msgspec cannot decode `Raw | None`.
 ABSENT = msgspec.Raw(b"")
@@ -181,6 +183,8 @@ if TYPE_CHECKING:
         | TranscriptionBody
         | RerankBody
         | ModerationBody
+        | VideoBody
+        | ResolvedVideo
     )
 
 

@@ -69,6 +69,7 @@ class VideoRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     provider_options: dict[str, object] = {}
     options: dict[str, dict[str, object]] = {}
     metadata: dict[str, object] = {}  # echoed, never forwarded
+    metadata_options: bool = False  # except that those of its keys that the model lists are options
     callback_url: str | None = None
     callback_secret_ref: str | None = None
     user: str | None = None
