@@ -12,7 +12,7 @@ Frames and references exclude each other at every provider that has both (sectio
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import NoReturn
 
 from tokenmarket.core import ids
@@ -48,7 +48,7 @@ _FILE_ROLES = {
 
 
 def gathered(
-    typed: VideoBody, files: Sequence[Upload], allowed: Collection[str]
+    typed: VideoBody, files: Sequence[Upload], allowed: tuple[str, ...]
 ) -> tuple[tuple[Input, ...], str | None]:
     """(inputs, id of the source video). ApiError(REQUEST_001)."""
     found = _Found(allowed)
@@ -85,7 +85,7 @@ def _refuse(message: str, param: str, reason: str = "invalid_parameter") -> NoRe
 
 
 class _Found:
-    def __init__(self, allowed: Collection[str]) -> None:
+    def __init__(self, allowed: tuple[str, ...]) -> None:
         self.inputs: list[Input] = []
         self._allowed = allowed
         self._written: dict[str, str | Upload] = {}

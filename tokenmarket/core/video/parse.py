@@ -9,7 +9,7 @@ names of one thing disagree), ``invalid_parameter``, ``invalid_input_media``,
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import NoReturn, TypeVar
 
 import msgspec
@@ -78,7 +78,7 @@ def parse_video(
     operation: VideoOperation = "generate",
     source_task_id: str | None = None,
     model_default: str = "",
-    allowed: Collection[str] = (),
+    allowed: tuple[str, ...] = (),
 ) -> VideoRequest:
     """The order. ``files`` are those of a form, whose fields (``unbracketed``) are read ``lax``.
 
@@ -113,7 +113,7 @@ def parse_video(
     )
 
 
-def _ordered(typed: VideoBody, model: str, allowed: Collection[str]) -> VideoRequest:
+def _ordered(typed: VideoBody, model: str, allowed: tuple[str, ...]) -> VideoRequest:
     choice, options = _provider(typed.provider)
     width, height = _pixels(typed)
     lengths = ("seconds", "duration", "duration_sec")
@@ -314,7 +314,7 @@ def _provider(raw: msgspec.Raw) -> tuple[ProviderChoice | None, dict[str, dict[s
     return (provider_choice(msgspec.Raw(_encode(members))) if members else None), found
 
 
-def _callback(url: str | None, allowed: Collection[str]) -> str | None:
+def _callback(url: str | None, allowed: tuple[str, ...]) -> str | None:
     """Form only: where it leads is looked at when it is used."""
     if not url:
         return None

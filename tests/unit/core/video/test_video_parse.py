@@ -368,7 +368,7 @@ def test_origins_the_operator_chose() -> None:
     body = json.dumps(
         {"model": "m", "prompt": "p", "callback_url": "http://127.0.0.1:9/hook"}
     ).encode()
-    request = parse_video(body, allowed={"127.0.0.1:9"})
+    request = parse_video(body, allowed=("127.0.0.1:9",))
     assert request.callback_url == "http://127.0.0.1:9/hook"
 
 
