@@ -31,8 +31,16 @@ _OWN = Quirks(
 CHAT = OpenAIChat(_OWN)
 COMPLETIONS = OpenAICompletions(replace(_OWN, path="/completions", max_tokens_field="max_tokens"))
 EMBEDDINGS = OpenAIEmbeddings(replace(_OWN, path="/embeddings"))
-# GPT image models answer 400 "Unknown parameter" to these (images.md section 1.2).
-IMAGES = OpenAIImages(ImageQuirks(streams=True, drop=frozenset({"negative_prompt", "seed"})))
+# GPT image models answer 400 "Unknown parameter" to the first three; the others ask for pictures
+# of another kind, at prices that are not published (images.md section 1.2).
+IMAGES = OpenAIImages(
+    ImageQuirks(
+        streams=True,
+        drop=frozenset({"negative_prompt", "seed", "style"})
+        | {"svg", "frame_count", "frame_duration_ms"},
+        by_capability=frozenset({"input_fidelity"}),
+    )
+)
 SPEECH = OpenAISpeech(SpeechQuirks())
 TRANSCRIPTION = OpenAITranscription(TranscriptionQuirks(streams=True))
 MODERATION = Moderation(ModerationQuirks())

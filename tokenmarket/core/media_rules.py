@@ -3,8 +3,10 @@
 ``resolve`` reads the model's ``capabilities`` (free keys of the catalog; those used here are below)
 and fills in what the caller left open, so that price, upstream and receipt all see one value:
 
-    images   sizes [list], size_rule "gpt-image-2", ratios [list], default_size, qualities [list],
-             default_quality, edits, masks, n_max, image_tokens_max, formats [list]
+    images   sizes [list], size_rule "gpt-image-2", ratios [list], tiers [list: "1K", also taken as
+             a size], default_size, qualities [list], default_quality, edits, masks, inputs_max,
+             n_max, image_tokens_max (with a size_rule: up to 1536x1024, more in proportion),
+             formats [list], backgrounds [list]
     speech   voices [list], voice_aliases {name = voice}, default_voice, input_chars_max
     audio    response_formats [list]
 
@@ -30,6 +32,7 @@ from tokenmarket.core.parse_media import IMAGE_OUTPUT_TOKENS_MAX, SPEECH_CHARS_M
 from tokenmarket.core.requests import Request
 
 PIXELS_MAX = 64_000_000
+_RULED_PIXELS = 1536 * 1024
 
 
 def resolve(request: Request, model: Model) -> None:
@@ -79,13 +82,17 @@ def _resolve_image(request: Request, typed: ImageBody, capabilities: dict[str, o
     masked = any(item.role == "mask" for item in request.inputs)
     if masked and capabilities.get("masks") is not True:
         refuse("This model takes no mask.", "mask", "unsupported_parameter")
+    pictures = sum(item.role == "image" for item in request.inputs)
+    takes = number(capabilities.get("inputs_max"))
+    if takes is not None and pictures > takes:
+        refuse(f"This model takes at most {takes} pictures.", "image", "too_many_images")
     most = number(capabilities.get("n_max"))
     if most is not None and request.n > most:
         refuse(f"This model makes at most {most} at once.", "n", "unsupported_n")
-    if typed.output_format is not None:
-        formats = texts(capabilities.get("formats"))
-        if formats and typed.output_format not in formats:
-            _not_legal("output_format", typed.output_format, formats, "unsupported_output_format")
+    for name, key in (("output_format", "formats"), ("background", "backgrounds")):
+        asked, legal = getattr(typed, name), texts(capabilities.get(key))
+        if asked is not None and legal and asked not in legal:
+            _not_legal(name, asked, legal, f"unsupported_{name}")
     request.quality = _quality(typed, capabilities)
     request.size = _size(typed, capabilities)
     attributes: dict[str, str] = {}
@@ -97,9 +104,18 @@ def _resolve_image(request: Request, typed: ImageBody, capabilities: dict[str, o
             attributes["resolution"] = request.size  # a tier by name ("2K") that the model lists
     if request.quality:
         attributes["quality"] = request.quality
+    if pictures:
+        attributes["input_images"] = str(pictures)  # some charge for each
     request.attributes = attributes
+    request.bound = image_bound(request, _image_tokens_max(request.size, capabilities))
+
+
+def _image_tokens_max(size: str, capabilities: dict[str, object]) -> int:
     tokens = number(capabilities.get("image_tokens_max")) or IMAGE_OUTPUT_TOKENS_MAX
-    request.bound = image_bound(request, tokens)
+    if not size or not capabilities.get("size_rule"):
+        return tokens
+    width, height = parse_size(size)
+    return max(tokens, -(-tokens * width * height // _RULED_PIXELS))
 
 
 def _quality(typed: ImageBody, capabilities: dict[str, object]) -> str:
@@ -119,7 +135,8 @@ def _size(typed: ImageBody, capabilities: dict[str, object]) -> str:
         default = capabilities.get("default_size")
         return default if isinstance(default, str) else ""
     sizes = texts(capabilities.get("sizes"))
-    if size in sizes:
+    tiers = texts(capabilities.get("tiers"))
+    if size in sizes or size in tiers:
         return size
     try:
         width, height = parse_size(size)

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 import msgspec
 
 from tokenmarket.adapters.kit.shape import count, mapping
+from tokenmarket.core.pricing import PriceSheet
 from tokenmarket.core.usage import Usage
+
+_IMAGE_TOTALS = {"input_tokens", "output_tokens", "prompt_tokens", "completion_tokens"}
 
 
 def added(usages: Sequence[Usage | None]) -> Usage | None:
@@ -24,24 +27,33 @@ def added(usages: Sequence[Usage | None]) -> Usage | None:
     return msgspec.structs.replace(Usage(attributes=attributes), **total)
 
 
-def image_usage(value: object, *, images: int) -> Usage:
-    """OpenAI's usage of images; the pictures themselves are counted in any case, so that a route
-    priced by the picture needs no usage from its upstream."""
+def image_usage(value: object, *, images: int, prices: PriceSheet) -> Usage | None:
+    """OpenAI's usage of images, also in the words of chat (``prompt_tokens``). The pictures are
+    counted in any case, so that a route priced by the picture needs no usage from its upstream;
+    None where it is priced by tokens and nothing was reported."""
     usage = mapping(value)
-    details = mapping(usage.get("input_tokens_details"))
-    image_in = count(details.get("image_tokens"))
-    cached = count(mapping(details.get("cached_tokens_details")).get("text_tokens")) or count(
-        details.get("cached_tokens")
+    if not usage.keys() & _IMAGE_TOTALS:
+        return Usage(images=images) if prices.has("image") or prices.has("request") else None
+    asked = mapping(usage.get("input_tokens_details") or usage.get("prompt_tokens_details"))
+    image_in = count(asked.get("image_tokens"))
+    cached = count(mapping(asked.get("cached_tokens_details")).get("text_tokens")) or count(
+        asked.get("cached_tokens")
     )
-    out = mapping(usage.get("output_tokens_details"))
-    output = count(usage.get("output_tokens"))
-    text_out = count(out.get("text_tokens"))
+    made = mapping(usage.get("output_tokens_details") or usage.get("completion_tokens_details"))
+    output = count(usage.get("output_tokens") or usage.get("completion_tokens"))
+    reasoning = count(made.get("reasoning_tokens"))
+    text_out = count(made.get("text_tokens"))
+    if "image_tokens" in made:
+        text_out = output - count(made["image_tokens"]) - reasoning
     return Usage(
-        input_tokens=count(usage.get("input_tokens")) - image_in - cached,
+        input_tokens=count(usage.get("input_tokens") or usage.get("prompt_tokens"))
+        - image_in
+        - cached,
         cached_input_tokens=cached,
         image_input_tokens=image_in,
         output_tokens=text_out,
-        image_output_tokens=output - text_out,
+        reasoning_tokens=reasoning,
+        image_output_tokens=output - text_out - reasoning,
         images=images,
     )
 

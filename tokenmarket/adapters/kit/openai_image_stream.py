@@ -9,6 +9,7 @@ from tokenmarket.adapters.kit.openai_errors import inside_200
 from tokenmarket.adapters.kit.shape import mapping
 from tokenmarket.adapters.kit.sse import Events
 from tokenmarket.core.errors import FailureKind, UpstreamError
+from tokenmarket.core.pricing import PriceSheet
 from tokenmarket.core.usage import Usage
 
 EVENT_BYTES_MAX = 64 * 1024 * 1024  # a picture is one event
@@ -20,8 +21,9 @@ _encode = msgspec.json.Encoder().encode
 class ImageEvents:
     """Decoder of ``image_generation.*`` and ``image_edit.*`` events."""
 
-    def __init__(self, codes: dict[str, FailureKind]) -> None:
+    def __init__(self, codes: dict[str, FailureKind], prices: PriceSheet) -> None:
         self._codes = codes
+        self._prices = prices
         self._events = Events(EVENT_BYTES_MAX)
         self._completed: list[dict[str, object]] = []
         self._usages: list[object] = []
@@ -37,7 +39,7 @@ class ImageEvents:
         rest = b"".join([self._take(event) for event in self._events.close()])
         if not self._completed:
             raise UpstreamError("stream_broken", "the stream ended before a picture was complete")
-        self.usage = _summed(self._usages, len(self._completed))
+        self.usage = self._summed()
         return rest
 
     def tail(self, usage_json: bytes | None) -> bytes:
@@ -63,10 +65,13 @@ class ImageEvents:
         self.delivered_output = True
         return _event(event)
 
-
-def _summed(usages: list[object], images: int) -> Usage:
-    total = added([image_usage(usage, images=1) for usage in usages if mapping(usage)])
-    return total if total is not None and total.images == images else Usage(images=images)
+    def _summed(self) -> Usage | None:
+        """Each picture has usage of its own, or one event has that of all."""
+        told = [usage for usage in self._usages if mapping(usage)]
+        if len(told) == len(self._usages):
+            return added([image_usage(usage, images=1, prices=self._prices) for usage in told])
+        whole = told[0] if len(told) == 1 else None
+        return image_usage(whole, images=len(self._completed), prices=self._prices)
 
 
 def _event(event: dict[str, object]) -> bytes:

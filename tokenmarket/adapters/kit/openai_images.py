@@ -31,29 +31,34 @@ from tokenmarket.adapters.protocol import (
 from tokenmarket.core.catalog import Route
 from tokenmarket.core.errors import ApiError, FailureKind, UpstreamError
 from tokenmarket.core.requests import Request
+from tokenmarket.core.uploads import Upload
 
 Fields = dict[str, msgspec.Raw]
 
 # Emulated variations are edits with these words (OpenAI closed /images/variations).
 VARIATION_PROMPT = "Make a variation of this picture: same subject and style, another composition."
+# Read by the gateway or written anew below; ``response_format`` it honours itself.
+_RESOLVED = ("image", "images", "mask", "response_format", "size", "quality", "n")
 _ITEM_FACTS = ("revised_prompt", "seed", "size")
+_CONTENT_TYPES = ("mime_type", "media_type", "content_type")
 _ANSWER_FACTS = ("background", "output_format", "quality", "size")
 
 _decode = msgspec.json.Decoder(dict[str, object]).decode
-_encode = msgspec.json.Encoder().encode
+encode = msgspec.json.Encoder().encode
 
 
 class ImageQuirks(msgspec.Struct, frozen=True):
     """One dialect. Sets name members of the request body."""
 
     path: str = "/images/generations"
-    edits_path: str = "/images/edits"
+    edits_path: str = "/images/edits"  # whatever takes pictures goes there
     response_format: bool = False  # ask for base64 by name
     streams: bool = False
     n_per_call: int = 10
     size_field: str | None = "size"  # None: not sent
     quality_field: str | None = "quality"
     drop: frozenset[str] = frozenset()  # removed, and named in ``dropped``
+    by_capability: frozenset[str] = frozenset()  # dropped unless the model's capability says true
     rename: tuple[tuple[str, str], ...] = ()
     codes: dict[str, FailureKind] = {}
 
@@ -75,28 +80,31 @@ class OpenAIImages(MediaAdapter):
 
     def build(self, request: Request, route: Route, *, now_s: int) -> UpstreamRequest:
         dropped: list[str] = []
-        fields = self._fields(request, route, dropped)
-        if request.variant == "generations":
-            return UpstreamRequest(
-                self.quirks.path, HEADERS, _encode(fields), dropped=tuple(dropped)
-            )
-        images = [item.upload for item in request.inputs if item.role == "image"]
-        masks = [item.upload for item in request.inputs if item.role == "mask"]
+        fields = self.fields(request, route, dropped)
+        if request.inputs:
+            return self.edit(request, route, fields, dropped)
+        return UpstreamRequest(self.quirks.path, HEADERS, encode(fields), dropped=tuple(dropped))
+
+    def edit(
+        self, request: Request, route: Route, fields: Fields, dropped: list[str]
+    ) -> UpstreamRequest:
+        """The request that takes pictures along; OpenAI's is a form, others override this."""
+        images, masks = uploads(request, "image"), uploads(request, "mask")
         name = "image[]" if len(images) > 1 else "image"
-        files = [(name, upload) for upload in images if upload is not None]
-        files += [("mask", upload) for upload in masks if upload is not None]
+        files = [(name, upload) for upload in images] + [("mask", upload) for upload in masks]
         texts = [(key, _form_text(value)) for key, value in fields.items()]
         headers, body = form(request.request_id, texts, files)
         return UpstreamRequest(self.quirks.edits_path, headers, body, dropped=tuple(dropped))
 
-    def _fields(self, request: Request, route: Route, dropped: list[str]) -> Fields:
+    def fields(self, request: Request, route: Route, dropped: list[str]) -> Fields:
+        """The members of the request body, without the pictures."""
         quirks = self.quirks
         fields = request.fields
-        for name in (*GATEWAY_FIELDS, "image", "images", "mask", "response_format"):
+        for name in (*GATEWAY_FIELDS, *_RESOLVED):
             fields.pop(name, None)
-        for name in ("size", "quality", "n"):
-            fields.pop(name, None)
-        drop(fields, quirks.drop, dropped)
+        capabilities = route.model.capabilities
+        lacking = {name for name in quirks.by_capability if capabilities.get(name) is not True}
+        drop(fields, quirks.drop | lacking, dropped)
         for old, new in quirks.rename:
             if old in fields:
                 fields[new] = fields.pop(old)
@@ -121,22 +129,30 @@ class OpenAIImages(MediaAdapter):
             document = _decode(body)
         except msgspec.DecodeError:
             raise UpstreamError("upstream_error", "the upstream's answer is no JSON") from None
-        produced = [one for item in sequence(document.get("data")) if (one := _produced(item))]
+        produced = [one for item in self.items(document) if (one := produced_of(item))]
         if not produced:
-            raise inside_200(document, self.quirks.codes)
+            raise self.nothing(document)
         members: dict[str, object] = {
             name: document[name] for name in _ANSWER_FACTS if text(document.get(name))
         }
         if count(document.get("created")):
             members["created"] = count(document["created"])
-        usage = image_usage(document.get("usage"), images=len(produced))
+        usage = image_usage(document.get("usage"), images=len(produced), prices=route.prices)
         return Reply(members, usage, upstream_id=text(document.get("id")), produced=tuple(produced))
+
+    def items(self, document: dict[str, object]) -> list[object]:
+        """The items of an answer, one a picture."""
+        return sequence(document.get("data"))
+
+    def nothing(self, document: dict[str, object]) -> UpstreamError:
+        """Why an answer has no picture."""
+        return inside_200(document, self.quirks.codes)
 
     def streams(self, request: Request, route: Route) -> bool:
         return request.stream and self.quirks.streams
 
     def decoder(self, request: Request, route: Route, head: Head) -> Decoder:
-        return ImageEvents(self.quirks.codes)
+        return ImageEvents(self.quirks.codes, route.prices)
 
     def explain(self, head: Head, body: bytes) -> UpstreamError:
         return explain(head, body, self.quirks.codes)
@@ -164,17 +180,27 @@ def merged(replies: Sequence[Reply]) -> Reply:
     )
 
 
-def _produced(item: object) -> Produced | None:
+def uploads(request: Request, role: str) -> list[Upload]:
+    """The caller's files of one role; their bytes are here (``inputs`` is "bytes")."""
+    found = [item.upload for item in request.inputs if item.role == role]
+    return [upload for upload in found if upload is not None]
+
+
+def produced_of(item: object) -> Produced | None:
+    """One item of ``data``; None where it has neither bytes nor an address."""
     fields = mapping(item)
     b64, url = text(fields.get("b64_json")), text(fields.get("url"))
-    if b64 is None and url is None:
-        return None
-    if url is not None and url.startswith("data:"):
-        b64, url = url.partition(",")[2], None
+    if b64 is None and url is not None and url.startswith("data:"):
+        b64, url = url, None
     facts = {name: fields[name] for name in _ITEM_FACTS if fields.get(name) is not None}
+    said = next((kind for name in _CONTENT_TYPES if (kind := text(fields.get(name)))), None)
     if b64 is not None:
-        return Produced(b64=b64, facts=facts)
-    return Produced(url=url, facts=facts)
+        if b64.startswith("data:"):
+            b64 = b64.partition(",")[2]
+        return Produced(b64=b64, content_type=said, facts=facts)
+    if url is None:
+        return None
+    return Produced(url=url, content_type=said, facts=facts)
 
 
 def _form_text(value: msgspec.Raw) -> str:

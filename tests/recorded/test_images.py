@@ -1,0 +1,67 @@
+"""Recorded answers of image endpoints through their adapters."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.recorded import exchanges
+from tests.unit.adapters import pictures
+from tests.unit.adapters.pictures import route
+from tokenmarket.adapters.protocol import Head, Reply
+from tokenmarket.core.usage import Usage
+
+
+def recordings(folder: Path, name: str) -> list[dict[str, Any]]:
+    """The exchanges of one file; the test is skipped where it is absent."""
+    path = folder / f"{name}.jsonl"
+    if not path.is_file():
+        pytest.skip(f"no recording {name}")
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def read(adapter: str, exchange: dict[str, Any], *units: str) -> Reply:
+    at = route(adapter, *units)
+    reply = pictures.adapter(adapter).read(
+        pictures.request(at), at, Head(200, exchanges.headers(exchange)), body_of(exchange)
+    )
+    assert isinstance(reply, Reply)
+    return reply
+
+
+def body_of(exchange: dict[str, Any]) -> bytes:
+    return exchanges.body_bytes(exchange)
+
+
+@pytest.mark.parametrize(("name", "least"), [("openai.images", 5), ("openai.images_edit", 2)])
+def test_openai(recorded: Path, name: str, least: int) -> None:
+    found = recordings(recorded, name)
+    assert len(found) >= least
+    for exchange in found:
+        theirs = exchange["response"]["body"]
+        reply = read("openai", exchange)
+        assert len(reply.produced) == len(theirs["data"])
+        for made, item in zip(reply.produced, theirs["data"], strict=True):
+            assert (made.b64, made.url) == (item.get("b64_json"), item.get("url"))
+            assert made.facts.get("revised_prompt") == item.get("revised_prompt")
+        assert reply.members == {"created": theirs["created"]}
+        assert reply.usage == Usage(images=len(reply.produced))  # none of these reported tokens
+        assert read("openai", exchange, "image_output_token").usage is None
+
+
+def test_openai_s_refusals_of_images(recorded: Path) -> None:
+    refusals = [
+        exchange
+        for exchange in recordings(recorded, "openai.error")
+        if exchange["api"] == "openai.images"
+    ]
+    assert len(refusals) >= 3
+    for exchange in refusals:
+        head = Head(exchange["response"]["status"], exchanges.headers(exchange))
+        error = pictures.adapter("openai").explain(head, body_of(exchange))
+        assert error.kind == "bad_request"
+        assert error.code == exchange["response"]["body"]["error"]["code"]
+        assert error.param == exchange["response"]["body"]["error"]["param"]
