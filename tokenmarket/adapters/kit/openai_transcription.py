@@ -32,7 +32,7 @@ from tokenmarket.core.requests import Request
 from tokenmarket.core.usage import Usage
 
 _decode = msgspec.json.Decoder(dict[str, object]).decode
-_ALL_FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
+_ALL_FORMATS = ("json", "text", "srt", "verbose_json", "vtt")  # whisper-1
 _TIMED = frozenset({"srt", "vtt", "verbose_json"})
 # Members of verbose_json that the renderer writes itself.
 _OWN = frozenset({"text", "language", "duration", "segments", "words", "usage", "task"})
@@ -150,10 +150,12 @@ def upstream_format(typed: TranscriptionBody, route: Route) -> str:
     for name in wanted:
         if name in offered:
             return name
+    lacking = "speakers" if asked == "diarized_json" else "times"
     legal = ["json", "text", *(("diarized_json",) if "diarized_json" in offered else ())]
     raise ApiError(
         "REQUEST_001",
-        f"This model gives no times, so {asked} cannot be made; use one of: {', '.join(legal)}.",
+        f"This model tells no {lacking}, so {asked} cannot be made; "
+        f"use one of: {', '.join(legal)}.",
         param="response_format",
         reason="unsupported_response_format",
         details={"legal": legal},
