@@ -350,7 +350,7 @@ class Gateway:
             client.respond(
                 error.status,
                 error_head(exchange, error, self.clock.monotonic_us()),
-                error_body(error, exchange.request_id, self.docs_url),
+                error_body(error, exchange.request_id, self.docs_url, exchange.operation),
             )
 
     def _abandon(self, exchange: Exchange) -> None:

@@ -9,7 +9,12 @@ from functools import lru_cache
 
 import msgspec
 
-from tokenmarket.core.errors import ApiError, ProviderError, UpstreamError
+from tokenmarket.core.errors import (
+    ApiError,
+    ProviderError,
+    UpstreamError,
+    rerank_error_members,
+)
 from tokenmarket.core.money import usd_bytes
 from tokenmarket.core.wire import header_value
 from tokenmarket.exchange import Exchange
@@ -125,9 +130,12 @@ def error_head(exchange: Exchange, error: ApiError, now_us: int) -> bytes:
     return _lines(exchange, now_us) + error_lines(error) + b"x-tokenmarket-cost: 0.00\r\n"
 
 
-def error_body(error: ApiError, request_id: str, docs_url: str) -> bytes:
-    """The envelope."""
-    return _encode({"error": error.body(request_id, docs_url)})
+def error_body(
+    error: ApiError, request_id: str, docs_url: str, operation: str | None = None
+) -> bytes:
+    """The envelope; beside it what other clients of an operation read."""
+    body = error.body(request_id, docs_url)
+    return _encode(rerank_error_members(body) if operation == "rerank" else {"error": body})
 
 
 def error_event(error: ApiError, request_id: str, docs_url: str) -> bytes:
