@@ -31,7 +31,7 @@ CHAT = OpenAIChat(_OWN)
 COMPLETIONS = OpenAICompletions(replace(_OWN, path="/completions", max_tokens_field="max_tokens"))
 EMBEDDINGS = OpenAIEmbeddings(replace(_OWN, path="/embeddings"))
 IMAGES = OpenAIImages(ImageQuirks(streams=True))
-SPEECH = OpenAISpeech(SpeechQuirks(formats=("wav", "flac", "pcm")))
+SPEECH = OpenAISpeech(SpeechQuirks(formats=("wav", "mp3", "flac", "pcm")))
 TRANSCRIPTION = OpenAITranscription(TranscriptionQuirks(streams=True))
 VIDEO = OpenAIVideos(
     extras=frozenset(
