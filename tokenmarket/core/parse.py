@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import msgspec
 
@@ -31,6 +31,8 @@ from tokenmarket.core.requests import (
     ProviderChoice,
     Request,
 )
+
+Read = TypeVar("Read")
 
 DEPTH_MAX = 64
 _FEW = DEPTH_MAX // 2  # so many brackets of one kind are worth a closer look
@@ -74,6 +76,13 @@ def parse(operation: str, body: bytes) -> Request:
 
 def parse_with(parser: Callable[[bytes], Request], body: bytes) -> Request:
     """What every body must be, whatever is in it, around the parser of one operation."""
+    request = read_body(parser, body)
+    _check_duplicates(request)
+    return request
+
+
+def read_body(decode: Callable[[bytes], Read], body: bytes) -> Read:
+    """``decode`` with every way in which a body can be no proper JSON made into REQUEST_001."""
     if not body.isascii():
         try:
             body.decode("utf-8")
@@ -85,15 +94,13 @@ def parse_with(parser: Callable[[bytes], Request], body: bytes) -> Request:
     if len(body.split(b"[", _FEW)) + len(body.split(b"{", _FEW)) > _FEW:
         _check_depth(body)
     try:
-        request = parser(body)
+        return decode(body)
     except msgspec.ValidationError as error:
         raise _invalid(str(error)) from None
     except msgspec.DecodeError as error:
         raise ApiError("REQUEST_001", f"The body is not valid JSON: {error}") from None
     except RecursionError:
         raise _too_deep() from None
-    _check_duplicates(request)
-    return request
 
 
 def refuse(message: str, param: str, reason: str | None = None) -> NoReturn:

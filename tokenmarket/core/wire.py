@@ -56,7 +56,10 @@ class Client(Protocol):
     ``cancellable`` is true, the front cancels the running task when the client leaves.
     """
 
-    cancellable: bool
+    @property
+    def cancellable(self) -> bool: ...
+    @cancellable.setter
+    def cancellable(self, value: bool) -> None: ...
 
     @property
     def gone(self) -> bool: ...

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from tokenmarket.accounts import Accounts
+from tokenmarket.accounts import Accounts, Caller
 from tokenmarket.billing.clock import Clock
 from tokenmarket.core.errors import ApiError
 from tokenmarket.core.wire import Client, Inbound, bearer_token
 from tokenmarket.gateway import Gateway
 from tokenmarket.replies import error_body, error_lines
 from tokenmarket.telemetry import Telemetry
+from tokenmarket.web import cohere
 from tokenmarket.web.health import Health
 from tokenmarket.web.reads import Reads
 
@@ -38,6 +39,10 @@ OPERATIONS = {
     "/api/v1/v2/rerank": "rerank",  # and its v2 client there
     f"{PREFIX}/moderations": "moderation",
 }
+# Cohere's embed is translated to embeddings at the door (``web/cohere.py``).
+COHERE_EMBED = frozenset(
+    {"/api/v2/embed", f"{PREFIX}/embed", f"{PREFIX}/v1/embed", f"{PREFIX}/v2/embed"}
+)
 
 Page = Callable[[Inbound], Awaitable[tuple[int, bytes, bytes]]]
 
@@ -73,7 +78,29 @@ class Api:
         operation = OPERATIONS.get(inbound.path)
         if operation is not None and inbound.method == "POST":
             return self._gateway.run(operation, inbound, client)
+        if inbound.path in COHERE_EMBED:
+            return self._cohere_embed(inbound, client)
         return self._read(inbound, client, operation)
+
+    async def _cohere_embed(self, inbound: Inbound, client: Client) -> None:
+        if inbound.method != "POST":
+            await self._read(inbound, client, "embeddings")
+            return
+        try:
+            await self._authenticated(inbound)
+            inner, caller = cohere.translated(inbound, client)
+        except ApiError as error:
+            ms = self._ms_since(inbound)
+            client.respond(error.status, *self.refusal(inbound.request_id, error, ms))
+            return
+        await self._gateway.run("embeddings", inner, caller)
+
+    async def _authenticated(self, inbound: Inbound) -> Caller:
+        token = bearer_token(inbound)
+        caller = self._accounts.lookup(token)
+        if caller is None:
+            caller = await self._accounts.authenticate(token, inbound.address)
+        return caller
 
     async def admit(self, inbound: Inbound) -> None:
         """Whether the sender of this head may upload (``receiving.py``). Raises ApiError."""
@@ -131,10 +158,7 @@ class Api:
             raise ApiError("REQUEST_004", f"There is nothing at {path[:200]!r}.")
         _only_get(method)
         started_us = self._clock.monotonic_us()
-        token = bearer_token(inbound)
-        caller = self._accounts.lookup(token)
-        if caller is None:
-            caller = await self._accounts.authenticate(token, inbound.address)
+        caller = await self._authenticated(inbound)
         body = await read(caller, rest, inbound.query)
         ms = (self._clock.monotonic_us() - started_us) // 1000
         head = (
