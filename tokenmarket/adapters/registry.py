@@ -17,6 +17,7 @@ from tokenmarket.adapters import (
     gemini,
     groq,
     jina,
+    kling,
     minimax,
     mistral,
     moonshot,
@@ -132,6 +133,7 @@ def find(adapter: str, operation: str) -> Adapter | MediaAdapter | None:
 
 # A video is a task with a life of its own, so its adapters have another shape.
 VIDEO: dict[str, VideoAdapter] = {
+    "kling": kling.VIDEO,
     "sandbox": sandbox.VIDEO,
 }
 

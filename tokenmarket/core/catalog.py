@@ -34,6 +34,7 @@ ADAPTERS = frozenset(
         "gemini",
         "groq",
         "jina",
+        "kling",
         "minimax",
         "mistral",
         "moonshot",
