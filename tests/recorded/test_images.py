@@ -11,7 +11,9 @@ import pytest
 from tests.recorded import exchanges
 from tests.unit.adapters import pictures
 from tests.unit.adapters.pictures import route
+from tokenmarket.adapters.kit import google_errors
 from tokenmarket.adapters.protocol import Head, Reply
+from tokenmarket.core.errors import UpstreamError
 from tokenmarket.core.usage import Usage
 
 
@@ -65,3 +67,26 @@ def test_openai_s_refusals_of_images(recorded: Path) -> None:
         assert error.kind == "bad_request"
         assert error.code == exchange["response"]["body"]["error"]["code"]
         assert error.param == exchange["response"]["body"]["error"]["param"]
+
+
+def test_gemini_with_words_only(recorded: Path) -> None:
+    for exchange in recordings(recorded, "gemini.images"):
+        with pytest.raises(UpstreamError) as caught:
+            read("gemini", exchange, "image_output_token")
+        assert caught.value.kind == "upstream_error"
+        assert caught.value.code == "no_image_returned"
+
+
+@pytest.mark.parametrize("name", ["gemini.error", "vertex.error"])
+def test_google_s_refusals(recorded: Path, name: str) -> None:
+    kinds = {400: {"bad_request", "auth"}, 401: {"auth"}, 403: {"forbidden"}, 404: {"not_found"}}
+    seen: set[str] = set()
+    for exchange in recordings(recorded, name):
+        status = exchange["response"]["status"]
+        error = google_errors.explain(Head(status, exchanges.headers(exchange)), body_of(exchange))
+        assert error.kind in kinds.get(status, {"rate_limited", "quota_exhausted"}), exchange["id"]
+        assert len(error.message) > 8
+        if "API key not valid" in str(exchange["response"]["body"]):
+            assert error.kind == "auth"
+        seen.add(error.kind)
+    assert {"bad_request", "auth", "forbidden", "not_found"} <= seen

@@ -20,6 +20,7 @@ from tokenmarket.adapters.kit.embed import (
     inputs_of,
     take_others,
 )
+from tokenmarket.adapters.kit.google_errors import explain
 from tokenmarket.adapters.kit.openai_request import HEADERS, finish
 from tokenmarket.adapters.kit.shape import count, mapping, sequence
 from tokenmarket.adapters.kit.vectors import normalised
@@ -90,13 +91,7 @@ class GeminiEmbeddings(OwnEmbeddings):
         return Usage(input_tokens=tokens, requests=1, estimated=True)
 
     def explain(self, head: Head, body: bytes) -> UpstreamError:
-        error = super().explain(head, body)
-        # A bad key of ours is INVALID_ARGUMENT there, like a mistake of the caller.
-        if head.status == 400 and error.message.startswith(
-            ("API key not valid", "API key expired")
-        ):
-            error.kind = "auth"
-        return error
+        return explain(head, body)
 
 
 EMBEDDINGS = GeminiEmbeddings()

@@ -47,6 +47,7 @@ ADAPTERS = frozenset(
         "siliconflow",
         "tei",
         "together",
+        "vertex",
         "vllm",
         "voyage",
         "xai",
