@@ -175,10 +175,15 @@ def tokens_estimate(request: Request) -> int:
     if bound.any_units:  # images, speech, rerank …: only what they may read is known
         tokens = sum(counts for unit, counts in bound.any_units if unit == "input_token")
         return (bound.input_tokens + tokens) // BYTES_PER_TOKEN_ESTIMATE
-    output_tokens = request.max_output_tokens or OUTPUT_TOKENS_ESTIMATE
-    if output_tokens > OUTPUT_TOKENS_ESTIMATE:
-        output_tokens = OUTPUT_TOKENS_ESTIMATE
-    return bound.input_tokens // BYTES_PER_TOKEN_ESTIMATE + output_tokens * request.n
+    return bound.input_tokens // BYTES_PER_TOKEN_ESTIMATE + estimated_output_tokens(request)
+
+
+def estimated_output_tokens(request: Request) -> int:
+    """What tokens/min expects of the answer."""
+    tokens = request.max_output_tokens or OUTPUT_TOKENS_ESTIMATE
+    if tokens > OUTPUT_TOKENS_ESTIMATE:
+        tokens = OUTPUT_TOKENS_ESTIMATE
+    return tokens * request.n
 
 
 def affordable_output_tokens(

@@ -33,6 +33,8 @@ from tokenmarket.core.ids import RequestIds
 from tokenmarket.files.spool import Spools
 from tokenmarket.gateway import Gateway
 from tokenmarket.idempotency import Idempotency
+from tokenmarket.lane import Lane
+from tokenmarket.lane.frames import Frames
 from tokenmarket.ledger.grants import grant
 from tokenmarket.limits import Limits
 from tokenmarket.media import MediaRooms
@@ -47,7 +49,7 @@ from tokenmarket.upstream.fetch import Fetcher
 from tokenmarket.upstream.health import Health as RouteHealth
 from tokenmarket.upstream.outbound import Outbound
 from tokenmarket.web.address import client_address
-from tokenmarket.web.api import Api
+from tokenmarket.web.api import CHAT_PATH, Api
 from tokenmarket.web.front import Front, FrontLimits
 from tokenmarket.web.health import Health
 from tokenmarket.web.reads import Reads
@@ -125,10 +127,19 @@ class Server:
             draw=lambda: random.getrandbits(62),
             docs_url=config.docs_base_url,
         )
+        lane = Lane(
+            Frames(self.accounts, self.catalog, self.outbound, ADAPTERS, self.telemetry, CHAT_PATH),
+            self._admission,
+            self.wallet,
+            self.outbound,
+            self.telemetry,
+            clock,
+            gateway.go_on,
+        )
         reads = Reads(
             catalog=self.catalog,
             wallet=self.wallet,
-            running=gateway.running,
+            running=lambda found: gateway.running.get(found) or lane.running(found),
             route_state=self.outbound.state,
             posted_receipt=self._posted_receipt,
             usage_rows=self._usage_rows,
@@ -150,6 +161,7 @@ class Server:
             address=client_address(config.trusted_proxies),
             forms=Forms(self.spools, self.api.admit),
         )
+        self.front.lane = lane
 
     async def listen(self) -> int:
         """Begin to serve; returns the port. Raises OSError."""
@@ -271,7 +283,7 @@ class Server:
         for name, value in self.wallet.metrics().items():
             yield f"billing_{name}", "Wallet and journal; money in nano-USD, times in us.", value
         yield "connections", "Open client connections.", len(self.front.connections)
-        yield "requests_running", "Requests being served.", len(self.front.tasks)
+        yield "requests_running", "Requests being served.", self.front.running
         yield "upload_bytes", "Bytes of uploads being received or used.", self.spools.used_bytes
         yield "log_lines_dropped", "Log lines lost to a slow sink.", self.log.dropped
         routes = [

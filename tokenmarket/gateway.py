@@ -9,6 +9,8 @@ What a reader must know:
   and it does so once; its journal record is written before the last byte leaves.
 * The next route is tried only while no byte has reached the client, and only after the failed
   attempt's connection is closed or back in its pool.
+* Plain chats, most of the traffic, take the same steps in one pass (``lane``); what turns out not
+  to be plain comes back here, at ``go_on``.
 * Between admission and the last byte there is no SQL and no lock; every await is the network
   (but for the first request of an organisation, whose lease is taken then).
 """
@@ -16,7 +18,8 @@ What a reader must know:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
 
 import msgspec
 
@@ -38,6 +41,7 @@ from tokenmarket.core.trace import continued, trace_id
 from tokenmarket.core.wire import Client, ClientGone, Inbound, bearer_token, check_content_type
 from tokenmarket.exchange import Exchange
 from tokenmarket.idempotency import Claim, Idempotency
+from tokenmarket.lane import Call
 from tokenmarket.media import MediaRooms
 from tokenmarket.relay import Relay
 from tokenmarket.replies import (
@@ -114,9 +118,22 @@ class Gateway:
     async def run(self, operation: str, inbound: Inbound, client: Client) -> None:
         """One request from its first room to its one outcome. Raises nothing but cancellation."""
         exchange = Exchange(operation, inbound)
+        await self._to_outcome(exchange, client, self._rooms(exchange, client))
+
+    async def go_on(self, exchange: Exchange, client: Client, sent: Call) -> None:
+        """A plain chat that the lane has sent and that turned out not to be plain."""
+        request, plan = exchange.request, exchange.plan
+        if request is not None and plan is not None:
+            rest = self._try_routes(request, plan, exchange, client, None, sent)
+            await self._to_outcome(exchange, client, rest)
+
+    async def _to_outcome(
+        self, exchange: Exchange, client: Client, rooms: Coroutine[Any, Any, None]
+    ) -> None:
+        inbound = exchange.inbound
         self.running[inbound.request_id] = exchange
         try:
-            await self._rooms(exchange, client)
+            await rooms
         except ApiError as error:
             self._fail(exchange, client, error)
         except (ClientGone, asyncio.CancelledError):
@@ -182,6 +199,7 @@ class Gateway:
         exchange: Exchange,
         client: Client,
         claim: Claim | None,
+        sent: Call | None = None,
     ) -> None:
         """Route after route until one answers. Raises the last failure as the caller's error."""
         failure: UpstreamError | None = None
@@ -189,7 +207,8 @@ class Gateway:
         for index, route in enumerate(plan.routes):
             for _ in range(ATTEMPTS_PER_ROUTE_MAX):
                 try:
-                    await self._attempt(index, route, request, exchange, client, claim)
+                    first, sent = sent, None
+                    await self._attempt(index, route, request, exchange, client, claim, first)
                     return
                 except UpstreamError as error:
                     failure = error
@@ -220,6 +239,7 @@ class Gateway:
         exchange: Exchange,
         client: Client,
         claim: Claim | None,
+        sent: Call | None,
     ) -> None:
         """Translate, send, relay and settle at one route; UpstreamError if it did not work."""
         adapter = self.adapters[route.provider.adapter][exchange.operation]
@@ -235,20 +255,29 @@ class Gateway:
         call = self._call(adapter, parts[0] if parts else request, route, exchange)
         if index:  # admission bounded the first route
             exchange.bound = route_bound(route, request, output_tokens_max(route, request))
-        attempt = exchange.begin_attempt(index, route, self.clock.monotonic_us())
         credential: Credential | None = None
         response: Answer | None = None
+        if sent is None:
+            attempt = exchange.begin_attempt(index, route, self.clock.monotonic_us())
+        else:
+            attempt, credential, response = exchange.attempts[0], sent.frame.credential, sent
         failure: UpstreamError | None = None
         try:
-            credential = self.upstreams.acquire(route)
-            attempt.credential_id = credential.id
-            if media is not None and not media.streams(request, route):
-                calls = [call, *(self._call(media, part, route, exchange) for part in parts[1:])]
-                await self.relay.collect(
-                    media, route, request, parts, calls, exchange, client, claim, credential
-                )
-                return
-            response = await self.upstreams.send(route, credential, call, route.provider.timeouts)
+            if sent is not None:
+                if client.gone:
+                    raise ClientGone
+                await sent.headed()
+            if credential is None or response is None:
+                credential = self.upstreams.acquire(route)
+                attempt.credential_id = credential.id
+                if media is not None and not media.streams(request, route):
+                    calls = [call, *(self._call(media, p, route, exchange) for p in parts[1:])]
+                    await self.relay.collect(
+                        media, route, request, parts, calls, exchange, client, claim, credential
+                    )
+                    return
+                timeouts = route.provider.timeouts
+                response = await self.upstreams.send(route, credential, call, timeouts)
             head = response.head
             attempt.status = head.status
             attempt.first_byte_us = self.clock.monotonic_us() - exchange.started_us

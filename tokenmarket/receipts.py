@@ -11,6 +11,7 @@ import msgspec
 
 from tokenmarket.billing.funds import Capture
 from tokenmarket.billing.records import StoredAnswer, UsageEvent
+from tokenmarket.core.catalog import Route
 from tokenmarket.core.money import usd_from_nano
 from tokenmarket.core.routing import Candidate
 from tokenmarket.core.trace import trace_id
@@ -117,8 +118,8 @@ def gather(exchange: Exchange, capture: Capture | None, now_us: int) -> Facts:
             error.type, error.code, error.reason, error.status, error.message, error.fault
         ),
         exchange.idempotency_key,
-        _text(headers.get(b"x-client-request-id")),
-        _text(headers.get(b"x-session-id")),
+        header_text(headers.get(b"x-client-request-id")),
+        header_text(headers.get(b"x-session-id")),
         trace_id(headers.get(b"traceparent")),
     )
 
@@ -164,6 +165,52 @@ def usage_event(
         receipt=_encode(gather(exchange, capture, now_us)),
         answer=answer,
     )
+
+
+class TextReceipt:
+    """``gather``, encoded, for plain chats of one key, route and credential that succeed at the
+    first attempt: everything but the numbers is written once."""
+
+    __slots__ = ("_text",)
+
+    def __init__(
+        self,
+        key_id: str,
+        route: Route,
+        credential_id: str,
+        output_limit: int | None,
+        names: tuple[str | None, str | None],
+    ) -> None:
+        """``names``: the client's own request id and session id."""
+
+        def fixed(*values: object) -> bytes:
+            return b",".join(map(_encode, values)).replace(b"%", b"%%")
+
+        at = (route.provider.name, route.upstream_model)
+        self._text = b"".join(
+            (
+                b'["%b","succeeded","chat",',
+                fixed(route.model.id, route.provider.name, key_id),
+                b",%d,%d,%d,%d,false,",
+                fixed(route.model.policy, None, [[*at, "chosen", None]]),
+                b",[[",
+                fixed(*at),
+                b",%d,",
+                fixed(credential_id),
+                b",%d,%d,%d,null,%b]],%b,%b,",
+                fixed(route.prices.version, output_limit),
+                b',%d,%d,%d,0,["%b.c"],%b,[],null,null,',
+                fixed(*names, None),
+                b"]",
+            )
+        )
+
+    def fill(self, request_id: bytes, *facts: int | bytes) -> bytes:
+        """In the order of ``Facts``: created_s; first_byte_us, duration_us, overhead_us; of the
+        attempt started_us, status, finished_us, first_byte_us, upstream_request_id (JSON); usage
+        and items (JSON); held, charged, released nano-USD; the request's id again; finish_reason
+        (JSON)."""
+        return self._text % (request_id, *facts)
 
 
 def render(stored: bytes) -> bytes:
@@ -283,5 +330,6 @@ def quantity(line: Item) -> str:
     return f"{whole}.{rest:03d}".rstrip("0").rstrip(".")
 
 
-def _text(value: bytes | None) -> str | None:
+def header_text(value: bytes | None) -> str | None:
+    """A header as a receipt shows it."""
     return None if value is None else value[:255].decode("latin-1")

@@ -25,10 +25,15 @@ _HEAD = (
     b"x-request-id: %b\r\nopenai-processing-ms: %d\r\nopenai-version: 2020-10-01\r\n"
     b"x-tokenmarket-attempts: %d\r\nx-tokenmarket-overhead-ms: %d.%03d\r\n"
 )
+_TEXT_HEAD = _HEAD + (
+    b"%b%b%bcontent-type: application/json\r\nx-tokenmarket-cost: %b\r\n"
+    b"x-tokenmarket-balance: %b\r\n"
+)
 
 
 @lru_cache(maxsize=4096)
-def _route_lines(provider: str, upstream_model: str) -> bytes:
+def route_lines(provider: str, upstream_model: str) -> bytes:
+    """Who answered."""
     return b"x-tokenmarket-provider: %b\r\nx-tokenmarket-model: %b\r\n" % (
         header_value(provider),
         header_value(upstream_model),
@@ -53,17 +58,44 @@ def _lines(exchange: Exchange, now_us: int) -> bytes:
     )
     route = exchange.route
     if route is not None:
-        head += _route_lines(route.provider.name, route.upstream_model)
+        head += route_lines(route.provider.name, route.upstream_model)
     caller = exchange.caller
     if caller is not None and caller.limiter is not None:
         head += caller.limiter.headers(now_us)
     request = exchange.request
     if request is not None and request.output_limit is not None:
-        head += b"x-tokenmarket-max-tokens: %d\r\n" % request.output_limit
+        head += output_limit_line(request.output_limit)
     if exchange.dropped_params:
         names = ", ".join(exchange.dropped_params)
         head += b"x-tokenmarket-dropped-params: %b\r\n" % header_value(names.replace(", ", ","))
     return head
+
+
+def output_limit_line(limit: int | None) -> bytes:
+    """The output limit that was sent upstream."""
+    return b"" if limit is None else b"x-tokenmarket-max-tokens: %d\r\n" % limit
+
+
+def text_reply_head(
+    request_id: bytes,
+    duration_us: int,
+    overhead_us: int,
+    lines: tuple[bytes, bytes, bytes],
+    charged_nano: int,
+    balance_nano: int,
+) -> bytes:
+    """``reply_head`` of a plain chat that succeeded at its first attempt (``lane``). ``lines``:
+    who answered, the rate limits, the output limit."""
+    return _TEXT_HEAD % (
+        request_id,
+        duration_us // 1000,
+        1,
+        overhead_us // 1000,
+        overhead_us % 1000,
+        *lines,
+        usd_bytes(charged_nano),
+        usd_bytes(balance_nano),
+    )
 
 
 def reply_head(

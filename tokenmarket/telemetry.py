@@ -12,7 +12,8 @@ import re
 import traceback
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
+from functools import lru_cache
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
@@ -28,6 +29,9 @@ from tokenmarket.core.catalog import Route
 from tokenmarket.core.errors import ApiError
 from tokenmarket.core.money import NANO_PER_USD
 from tokenmarket.exchange import Exchange
+
+if TYPE_CHECKING:
+    from tokenmarket.accounts import Caller
 
 LEVELS = ("debug", "info", "warning", "error")
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
@@ -136,6 +140,30 @@ _ACCESS = (
     b'"completion_tokens":%d%b}'
 )
 _LABELS = ("operation", "model", "provider", "status")
+_TEXT_ACCESS = (
+    b'{"t":%%d.%%06d,"level":"info","event":"request","id":"%%b",%b,"http":200,"org":"%b",'
+    b'"key":"%b","attempts":1,"duration_ms":%%d.%%03d,"charged_nano":%%d,"prompt_tokens":%%d,'
+    b'"completion_tokens":%%d%%b}'
+)
+
+
+class TextLine:
+    """The log line and the counts that plain chats of one key and route share."""
+
+    __slots__ = ("series", "text")
+
+    def __init__(self, series: _Series, org_id: str, key_id: str) -> None:
+        self.series = series
+        self.text = _TEXT_ACCESS % (
+            series.labels_json.replace(b"%", b"%%"),
+            org_id.encode("ascii"),
+            key_id.encode("ascii"),
+        )
+
+
+@lru_cache(maxsize=4096)
+def _user_member(user: str) -> bytes:
+    return b"," + _encode({"user": redact(user)})[1:-1]
 
 
 class Telemetry:
@@ -165,11 +193,7 @@ class Telemetry:
             route.provider.name if route is not None else "",
             exchange.status,
         )
-        series = self._series.get(labels)
-        if series is None:
-            if len(self._series) >= LABEL_SETS_MAX:
-                labels = (exchange.operation, "", "", exchange.status)
-            series = self._series.setdefault(labels, _Series(labels))
+        series = self._series.get(labels) or self._new_series(labels)
         duration_us = now_us - exchange.started_us
         series.requests += 1
         series.sum_us += duration_us
@@ -188,6 +212,54 @@ class Telemetry:
             self._count_error(error)
         if self._info:
             self._access_line(exchange, series, duration_us, charged_nano)
+
+    def _new_series(self, labels: Labels) -> _Series:
+        if len(self._series) >= LABEL_SETS_MAX:
+            labels = (labels[0], "", "", labels[3])
+        return self._series.setdefault(labels, _Series(labels))
+
+    def text_line(self, model: str, provider: str, caller: Caller) -> TextLine:
+        """For ``finished_text``: what all plain chats of one key and route have in common."""
+        labels = ("chat", model, provider, "succeeded")
+        series = self._series.get(labels) or self._new_series(labels)
+        return TextLine(series, caller.org_id, caller.key_id)
+
+    def finished_text(
+        self,
+        line: TextLine,
+        request_id: bytes,
+        ended_us: int,
+        duration_us: int,
+        charged_nano: int,
+        tokens: tuple[int, int],
+        user: str,
+    ) -> None:
+        """``finished`` for a plain chat that succeeded at its first attempt (``lane``)."""
+        series = line.series
+        series.requests += 1
+        series.sum_us += duration_us
+        place = bisect_left(_BOUNDS_US, duration_us)
+        series.latency[place] += 1
+        series.first_sum_us += duration_us  # the answer leaves in one piece
+        series.first[place] += 1
+        series.input += tokens[0]
+        series.output += tokens[1]
+        series.cost_nano += charged_nano
+        if self._info:
+            self.log.append(
+                line.text
+                % (
+                    ended_us // 1_000_000,
+                    ended_us % 1_000_000,
+                    request_id,
+                    duration_us // 1000,
+                    duration_us % 1000,
+                    charged_nano,
+                    tokens[0],
+                    tokens[1],
+                    _user_member(user) if user else b"",
+                )
+            )
 
     def _access_line(
         self, exchange: Exchange, series: _Series, duration_us: int, charged_nano: int

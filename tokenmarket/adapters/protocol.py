@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
@@ -24,6 +24,7 @@ from tokenmarket.core.catalog import Route
 from tokenmarket.core.errors import ApiError, UpstreamError
 from tokenmarket.core.media.transcripts import Transcript
 from tokenmarket.core.requests import Request
+from tokenmarket.core.text_prices import TextCounts
 from tokenmarket.core.uploads import Body
 from tokenmarket.core.usage import Usage
 
@@ -105,6 +106,30 @@ class Reply(msgspec.Struct):
             return self.prefix + (b"null}" if usage_json is None else usage_json + b"}")
         usage = msgspec.Raw(b"null" if usage_json is None else usage_json)
         return _encode({**self.document, "usage": usage})
+
+
+class TextAnswer(NamedTuple):
+    """A whole answer that is text only: ``prefix + usage + b"}"`` goes to the caller."""
+
+    prefix: bytes
+    finish_reason: str
+    counts: TextCounts
+    service_tier: str | None
+
+
+class TextReader(Protocol):
+    """Reads what one route answers to plain requests; None: ``Adapter.read`` is to look."""
+
+    def __call__(self, request_id: str, created_s: int, body: bytes, /) -> TextAnswer | None: ...
+
+
+@runtime_checkable
+class ReadsText(Protocol):
+    """An adapter whose plain requests may take the lane (``lane.py``)."""
+
+    def text_reader(self, route: Route) -> TextReader | None:
+        """None unless messages with nothing but role and text go upstream as they came."""
+        ...
 
 
 def _decode_members(data: bytes) -> dict[str, object]:

@@ -245,6 +245,29 @@ class Till:
         self._ended(place, record, legs, windows)
         return place
 
+    def settle_text(self, hold: Hold, told: UsageEvent) -> int:
+        """``settle`` for the usual case, the event in hand: a charge above 0 and within a hold of
+        one part. Raises as ``settle``; then nothing has happened."""
+        ((bucket, held),) = hold.parts
+        charge_nano = told.charge_nano
+        if not hold.open:
+            raise HoldEnded(hold.request_id)
+        if not 0 < charge_nano <= held or told.uncollected_nano:
+            raise ValueError("not the usual case")
+        windows = hold.windows
+        limits = tuple([(w.limit.window_id, w.lease_no) for w in windows]) if windows else ()
+        legs = ((bucket, charge_nano),)
+        written = ((bucket.account_id, bucket.lease_no, charge_nano),)
+        record = S(hold.request_id, written, limits, told)
+        if self._failpoint is not None:
+            self._failpoint("before_S")
+        place = self._append(encode(record))
+        if self._failpoint is not None:
+            self._failpoint("after_S")
+        self._apply(hold, legs, charge_nano)
+        self._ended(place, record, legs, windows)
+        return place
+
     def _legs(self, hold: Hold, charge_nano: int) -> tuple[list[tuple[Bucket, int]], int]:
         """What to take from which bucket: the hold in its order, then what else is free."""
         parts = hold.parts

@@ -207,6 +207,11 @@ class Wallet(Till):
         """
         return await self._leases.refill(funds, need_nano, model)
 
+    @property
+    def settles_at_once(self) -> bool:
+        """Whether ``durable`` never waits."""
+        return self._policy == "interval"
+
     async def durable(self, place: int) -> None:
         """Wait as the policy says: not at all, for the disk, or for SQL. Raises JournalFailed."""
         if self._policy == "interval":

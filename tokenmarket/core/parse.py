@@ -136,7 +136,7 @@ def _check_depth(body: bytes) -> None:
             depth -= 1
 
 
-def _rewritten(messages: bytes) -> bytes:
+def rewritten(messages: bytes) -> bytes:
     """Decoded as far as we read them ourselves, and written again: lists of parts to the ground."""
     if b'"content":[' in messages:
         try:
@@ -158,7 +158,7 @@ def _check_duplicates(request: Request) -> None:
     members = request.members
     if _encode(members) == body:
         messages = members.get("messages")
-        if messages is None or _rewritten(bytes(messages)) == bytes(messages):
+        if messages is None or rewritten(bytes(messages)) == bytes(messages):
             return
 
     def check(pairs: list[tuple[str, Any]]) -> None:

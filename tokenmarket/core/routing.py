@@ -88,7 +88,7 @@ def plan(
     """
     choice = request.choice
     if choice is None and not request.models and allowed is EVERYTHING:
-        only = _only_route(request, catalog, state)
+        only = only_route(request, catalog, state)
         if only is not None:
             candidate = Candidate(only.provider.name, only.upstream_model)
             return Plan(only.model.policy, None, (only,), (candidate,))
@@ -135,7 +135,7 @@ def plan(
     return Plan(policy, requested, tuple(routes), (*tried, *candidates))
 
 
-def _only_route(
+def only_route(
     request: Request, catalog: Catalog, state: Callable[[Route], RouteState]
 ) -> Route | None:
     """The model's one route if nothing speaks against it; None: look closer. The usual case."""

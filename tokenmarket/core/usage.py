@@ -317,7 +317,7 @@ def usage_json(usage: Usage, items: Sequence[Item], charge_nano: int) -> bytes:
             costs[item.unit] = usd_bytes(item.amount_nano)
         if len(costs) == _TEXT_UNITS:
             total = usd_bytes(charge_nano)
-            return _TEXT_USAGE_JSON % (
+            return TEXT_USAGE_JSON % (
                 text + cached,
                 answer + reasoning,
                 text + cached + answer + reasoning,
@@ -413,7 +413,7 @@ def _text_usage_json() -> bytes:
     return form
 
 
-_TEXT_USAGE_JSON = _text_usage_json()
+TEXT_USAGE_JSON = _text_usage_json()
 _NO_COSTS = [b"0.00"] * len(COST_GROUPS)
 _token_counts = attrgetter(*INPUT_FIELDS, *OUTPUT_FIELDS, *_INFORMATION)
 _decode_usage = msgspec.json.Decoder(dict[str, object]).decode

@@ -33,6 +33,7 @@ from collections.abc import Callable
 from tokenmarket.adapters.protocol import UpstreamRequest
 from tokenmarket.core.catalog import Timeouts
 from tokenmarket.upstream.body_writer import writable
+from tokenmarket.upstream.connection import Connection
 from tokenmarket.upstream.dial import Dialer, Vet
 from tokenmarket.upstream.origin import Headers, Origin, render, render_head
 from tokenmarket.upstream.pool import Pool, Rendered
@@ -70,7 +71,7 @@ class UpstreamClient:
         self._connections_max = max_connections_per_origin
         self._age_s_max = age_s_max
         self._sweep_s = sweep_s
-        self._clock = clock
+        self.clock = self._clock = clock
         self._dialer = Dialer(
             ssl_context=ssl_context,
             proxies=proxies or Proxies(),
@@ -126,6 +127,17 @@ class UpstreamClient:
             response.abort()
             raise
         return response
+
+    def lead(self, origin: Origin, request: UpstreamRequest, authorization: Headers) -> bytes:
+        """The rendered head of such requests, up to the content-length. Raises ValueError."""
+        pool = self._pools.get(origin) or self._pool(origin)
+        return self._rendered(pool, origin, request, authorization).head
+
+    def idle(self, origin: Origin) -> Connection | None:
+        """A connection to ``begin`` on at once; None: only ``send`` can get one. Whoever does not
+        begin gives it back with ``unused``."""
+        pool = self._pools.get(origin)
+        return None if pool is None else pool.take(self._clock())
 
     async def close(self) -> None:
         """Abort everything that runs; afterwards ``send`` fails with ``connect``."""

@@ -125,16 +125,24 @@ class Connection(asyncio.Protocol):
 
         ``skip_body``: the request is HEAD, whose answer has the headers of a body only.
         """
+        self.begin(response, request, body)
+        if skip_body:  # as ``_until_eof``: never undone, such a connection is not used again
+            self._skip_body = self._special = True
+        response.waiter = waiter = self._loop.create_future()
+        return waiter
+
+    def begin(self, response: UpstreamResponse, request: bytes, body: bytes | BodyWriter) -> None:
+        """``start`` for a response that is told of its end instead of being awaited."""
         self._response = response
         response.connection = self
         self._quiet_bytes = 0
         self._done = self._relaying = self._special = False
-        if skip_body:  # as ``_until_eof``: never undone, such a connection is not used again
-            self._skip_body = self._special = True
         self._unsent = (request, body)
         self._outbox.add(self)
-        response.waiter = waiter = self._loop.create_future()
-        return waiter
+
+    def unused(self) -> None:
+        """Taken from the pool, but nothing was begun: back to it."""
+        self._home.put_back(self)
 
     def send_now(self) -> None:
         """The request leaves, if it has not yet (``Outbox``)."""
@@ -262,8 +270,7 @@ class Connection(asyncio.Protocol):
         else:
             if response.queued_bytes > QUEUE_BYTES_MAX:
                 self._pause(response)
-            if response.waiter is not None:
-                response.wake()
+            response.wake()
 
     def eof_received(self) -> None:
         self._ended(None)
@@ -433,10 +440,7 @@ class Connection(asyncio.Protocol):
         else:
             self._home.forget(self)
             transport.close()
-        waiter = response.waiter
-        if waiter is not None and not waiter.done():
-            response.waiter = None
-            waiter.set_result(None)
+        response.ended()
 
     def _end_writing(self) -> bool:
         """No more of the request's body; whether all of it was written."""

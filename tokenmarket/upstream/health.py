@@ -162,6 +162,11 @@ class Health:
         state.probe_since_s = now_s
         return True
 
+    def closed(self, route: Route) -> bool:
+        """Whether its breaker is closed: any number of requests may be sent."""
+        state = self._states.get((route.provider.name, route.upstream_model))
+        return state is None or state.open_until_s is None
+
     def abandoned(self, route: Route) -> None:
         """The attempt ended without a verdict (the caller left): another may probe."""
         state = self._states.get((route.provider.name, route.upstream_model))

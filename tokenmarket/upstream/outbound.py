@@ -19,6 +19,7 @@ from tokenmarket.core.catalog import Provider, Route, Timeouts
 from tokenmarket.core.errors import UpstreamError
 from tokenmarket.core.routing import AVAILABLE, RouteState
 from tokenmarket.upstream.client import UpstreamClient
+from tokenmarket.upstream.connection import Connection
 from tokenmarket.upstream.credentials import Credential, CredentialPool, Secret
 from tokenmarket.upstream.health import Health
 from tokenmarket.upstream.origin import Headers, Origin
@@ -65,6 +66,7 @@ class Outbound:
         """``clock`` is monotonic, ``wall`` since 1970 (for tokens); both in seconds."""
         self._wall = wall
         self._client = client
+        self.now_s = client.clock  # what timeouts of answers are counted by
         self._health = health
         self._clock = clock
         self._local = local
@@ -126,6 +128,37 @@ class Outbound:
             wait_s = self._health.snapshot_for(route).retry_after_s
             raise UpstreamError("overloaded", "the route is cooling down", retry_after_s=wait_s)
         return credential
+
+    # --- for the lane: one key, no limits of ours, a connection at hand ---------------------------
+
+    def only_credential(self, route: Route) -> Credential | None:
+        """The provider's only key, if it is reached over HTTP and nothing about it is counted."""
+        pool = self._pools.get(route.provider.name)
+        return None if pool is None or route.provider.base_url == LOCAL_URL else pool.only
+
+    def lead(self, route: Route, credential: Credential, request: UpstreamRequest) -> bytes:
+        """The head of such requests up to the content-length. Raises ValueError."""
+        return self._client.lead(Origin.parse(route.provider.base_url), request, credential.headers)
+
+    def take(self, route: Route, credential: Credential) -> Connection | None:
+        """``acquire`` and a connection at once, or None and nothing has changed. End it with
+        ``release``, or with ``untake`` if nothing was begun."""
+        pool = self._pools.get(route.provider.name)
+        if pool is None or pool.only is not credential or credential.blemished:
+            return None
+        if not self._health.closed(route):
+            return None
+        connection = self._client.idle(Origin.parse(route.provider.base_url))
+        if connection is not None:
+            pool.acquire(route.upstream_model)
+        return connection
+
+    def untake(self, route: Route, credential: Credential, connection: Connection) -> None:
+        """Nothing was begun after all."""
+        connection.unused()
+        self.release(route, credential, None, first_byte_us=None)
+
+    # ----------------------------------------------------------------------------------------------
 
     def send(
         self, route: Route, credential: Credential, request: UpstreamRequest, timeouts: Timeouts

@@ -104,6 +104,13 @@ class UpstreamResponse:
         """Microseconds from the request to the first body byte that was not keep-alive."""
         return int((self.data_s - self.written_s) * 1e6) if self.data_s else None
 
+    async def headed(self) -> None:
+        """Returns when the head is complete, for who did not get this from ``UpstreamClient.send``.
+        Raises UpstreamError as that does."""
+        if not self.head_s and self.error is None:
+            await self._wait(WAIT_HEAD)
+        self.check_head()
+
     async def chunk(self) -> bytes:
         """The bytes that arrived since the last call, waiting for some; b"" at the end.
 
@@ -221,6 +228,13 @@ class UpstreamResponse:
         """For ``UpstreamClient.send``: raise if there is no head."""
         if not self.head_s and self.error is not None:
             raise self.error
+
+    def ended(self) -> None:
+        """The body is whole and the connection has let go of it."""
+        waiter = self.waiter
+        if waiter is not None and not waiter.done():
+            self.waiter = None
+            waiter.set_result(None)
 
     def wake(self) -> None:
         waiter = self.waiter

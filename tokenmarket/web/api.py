@@ -20,10 +20,11 @@ from tokenmarket.web.health import Health
 from tokenmarket.web.reads import Reads
 
 PREFIX = "/api/v1"
+CHAT_PATH = f"{PREFIX}/chat/completions"
 # Operations of design/api.md section 1; those that do not exist yet answer 404. Cohere's v2 client
 # puts its version before ours.
 OPERATIONS = {
-    f"{PREFIX}/chat/completions": "chat",
+    CHAT_PATH: "chat",
     f"{PREFIX}/completions": "completions",
     f"{PREFIX}/embeddings": "embeddings",
     f"{PREFIX}/images/generations": "images",

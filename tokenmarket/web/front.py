@@ -13,20 +13,20 @@ while ``Reply.cancellable`` is set, otherwise it finds ``gone`` set.
 from __future__ import annotations
 
 import asyncio
-import select
 import time
 from collections import deque
-from typing import cast
+from collections.abc import Awaitable
 
 import httptools
 
 from tokenmarket.core.errors import ApiError
-from tokenmarket.core.wire import ClientGone, Inbound
-from tokenmarket.upstream.outbox import Outbox
+from tokenmarket.core.wire import Inbound, Received
+from tokenmarket.lane import Call
 from tokenmarket.web.head import FrontLimits, body_too_large, head_too_large, headers_of
 from tokenmarket.web.known_head import KnownHead, learn
 from tokenmarket.web.receiving import FormIntake
 from tokenmarket.web.reply import STATUS_LINES, Reply
+from tokenmarket.web.sending import Sending, has_left
 from tokenmarket.web.shared import Shared
 
 __all__ = ["Connection", "Front", "FrontLimits"]
@@ -44,7 +44,7 @@ class Front(Shared):
         return Connection(self)
 
 
-class Connection(asyncio.Protocol):
+class Connection(Sending):
     """One client connection."""
 
     __slots__ = (
@@ -52,6 +52,7 @@ class Connection(asyncio.Protocol):
         "_body_began_s",
         "_body_bytes",
         "_body_max",
+        "_call",
         "_deadline_s",
         "_front",
         "_headers",
@@ -60,38 +61,26 @@ class Connection(asyncio.Protocol):
         "_known",
         "_last",
         "_lines",
-        "_loop",
         "_method",
-        "_outbox",
-        "_paused_since_s",
         "_peer",
         "_queue",
         "_quiet_bytes",
         "_reading_head",
         "_refused",
         "_task",
-        "_unsent",
         "_url",
-        "drain_waiter",
-        "gone",
         "parser",
         "reply",
-        "transport",
     )
 
     def __init__(self, front: Shared) -> None:
+        super().__init__()
         self._front = front
-        self._loop = asyncio.get_running_loop()
-        self._outbox = Outbox.of(self._loop)
-        self._unsent = b""  # answers that leave with this turn
         self.parser = httptools.HttpRequestParser(self)
-        self.transport: asyncio.Transport | None = None
-        self.gone = False
         self.reply: Reply | None = None  # of the request being served
         self._task: asyncio.Task[None] | None = None
+        self._call: Call | None = None  # what serves it instead, in the lane
         self._queue: deque[tuple[Inbound, bool]] = deque()
-        self.drain_waiter: asyncio.Future[None] | None = None
-        self._paused_since_s = 0.0
         self._deadline_s = time.monotonic() + front.limits.header_s
         self._refused = False
         self._reading_head = False
@@ -116,20 +105,19 @@ class Connection(asyncio.Protocol):
     # --- connection -----------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
+        super().connection_made(transport)
         peer = transport.get_extra_info("peername")
         self._peer = peer[0] if peer else ""
         self._front.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.gone = True
+        super().connection_lost(exc)
         self._front.connections.discard(self)
         self._drop_unserved()
-        waiter, self.drain_waiter = self.drain_waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_exception(ClientGone())
         reply = self.reply
-        if reply is not None and reply.cancellable and self._task is not None:
+        if self._call is not None:
+            self.leave_lane()  # its task will find ``gone``
+        elif reply is not None and reply.cancellable and self._task is not None:
             self._task.cancel()
 
     def eof_received(self) -> bool:
@@ -138,17 +126,6 @@ class Connection(asyncio.Protocol):
             self._refuse(ApiError("REQUEST_001", "The request was cut short.", reason="cut"))
             return True
         return False  # closes: a client that half-closes has left (as nginx sees it)
-
-    def pause_writing(self) -> None:
-        self._paused_since_s = time.monotonic()
-        if self.drain_waiter is None:
-            self.drain_waiter = self._loop.create_future()
-
-    def resume_writing(self) -> None:
-        self._paused_since_s = 0.0
-        waiter, self.drain_waiter = self.drain_waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
 
     def check_deadlines(self, now_s: float) -> None:
         """Called by the sweep."""
@@ -169,15 +146,14 @@ class Connection(asyncio.Protocol):
             elif self.transport is not None:
                 self.transport.close()
 
+    @property
+    def serving(self) -> bool:
+        return self.reply is not None
+
     def close_if_idle(self) -> None:
         self.send_now()
         if self.reply is None and not self._queue and self.transport is not None:
             self.transport.close()
-
-    def abort(self) -> None:
-        """Cut the connection now."""
-        if self.transport is not None and not self.gone:
-            self.transport.abort()
 
     # --- parsing --------------------------------------------------------------------------------
 
@@ -185,7 +161,12 @@ class Connection(asyncio.Protocol):
         if self._refused:
             return
         between = not self._reading_head and not self._body_max
-        if between and self.reply is None and (known := self._known) is not None:
+        if (
+            (known := self._known) is not None
+            and between
+            and self.reply is None
+            and not self._queue
+        ):
             body = known.body_of(data)
             if body is not None and len(body) <= self._front.limits.body_bytes_max:
                 self._serve_known(known, body)
@@ -362,6 +343,12 @@ class Connection(asyncio.Protocol):
     def _serve_known(self, known: KnownHead, body: bytes) -> None:
         """A whole request with a head that was accepted before."""
         front = self._front
+        if front.lane is not None and not front.draining:
+            reply = Reply(self, keep_alive=True, head_only=False)
+            call = front.lane.take(known, body, reply, front.new_id)
+            if call is not None:
+                self.reply, self._call = reply, call
+                return
         now_us = time.time_ns() // 1000
         headers = known.headers_for(body)
         inbound = Inbound(
@@ -379,19 +366,40 @@ class Connection(asyncio.Protocol):
 
     def _serve(self, inbound: Inbound, *, keep_alive: bool) -> None:
         reply = self.reply = Reply(self, keep_alive=keep_alive, head_only=inbound.method == "HEAD")
-        task = self._loop.create_task(self._run(inbound, reply))
-        self._task = task
+        self._start(self._front.handler(inbound, reply), reply, inbound.spool)
+
+    def _start(self, work: Awaitable[None], reply: Reply, spool: Received | None) -> None:
+        task = self._task = self._loop.create_task(self._run(work, reply, spool))
         self._front.tasks.add(task)
 
-    async def _run(self, inbound: Inbound, reply: Reply) -> None:
+    def address(self, headers: dict[bytes, bytes]) -> str:
+        """Where a request with these headers comes from."""
+        return self._front.address(self._peer, headers)
+
+    def leave_lane(self) -> None:
+        """A request in the lane goes on in a task."""
+        if self._call is not None:
+            self._call.hand_over()
+
+    def call_goes_on(self, reply: Reply, work: Awaitable[None]) -> None:
+        """The lane hands a request over."""
+        self._call = None
+        self._start(work, reply, None)
+
+    def call_over(self, reply: Reply) -> None:
+        """The lane has answered."""
+        self._call = None
+        self._next(reply)
+
+    async def _run(self, work: Awaitable[None], reply: Reply, spool: Received | None) -> None:
         task = self._task
         try:
-            await self._front.handler(inbound, reply)
+            await work
         finally:
             if task is not None:
                 self._front.tasks.discard(task)
-            if inbound.spool is not None:
-                inbound.spool.close()
+            if spool is not None:
+                spool.close()
             if not reply.done:
                 self.abort()
             self._next(reply)
@@ -409,7 +417,7 @@ class Connection(asyncio.Protocol):
             return
         self._deadline_s = time.monotonic() + self._front.limits.idle_s
         if self._queue and not self._asking:
-            if _has_left(transport):
+            if has_left(transport):
                 self.send_now()
                 transport.abort()
                 return
@@ -446,42 +454,6 @@ class Connection(asyncio.Protocol):
         else:
             transport.close()
 
-    # --- writing --------------------------------------------------------------------------------
-
-    def write(self, data: bytes) -> None:
-        """Send, after what waits."""
-        self.send_now()
-        if not self.gone and self.transport is not None:
-            self.transport.write(data)
-
-    def send_soon(self, data: bytes) -> None:
-        """Send at the end of this turn of the loop (``Outbox``)."""
-        if not self._unsent:
-            self._outbox.add(self)
-        self._unsent += data
-
-    def send_now(self) -> None:
-        """What waits leaves now: before anything else is written, and before a close."""
-        unsent, self._unsent = self._unsent, b""
-        if unsent and not self.gone and self.transport is not None:
-            self.transport.write(unsent)
-
-    async def drained(self) -> None:
-        """Returns when the client has taken enough to be sent more; ClientGone if it left."""
-        waiter = self.drain_waiter
-        if waiter is not None:
-            await waiter
-        if self.gone:
-            raise ClientGone
-
     @property
     def date_line(self) -> bytes:
         return self._front.date_line
-
-
-def _has_left(transport: asyncio.Transport) -> bool:
-    """Whether the kernel knows that the client is gone: while reading is paused, the loop does
-    not, and what was pipelined before would be run and charged for nobody."""
-    poll = select.poll()
-    poll.register(transport.get_extra_info("socket").fileno(), select.POLLRDHUP)
-    return bool(poll.poll(0))

@@ -42,7 +42,7 @@ class Reads:
         *,
         catalog: CatalogSource,
         wallet: Wallet,
-        running: dict[str, Exchange],
+        running: Callable[[str], Exchange | None],
         route_state: Callable[[Route], RouteState],
         posted_receipt: Callable[[str, str], Awaitable[bytes | None]],
         usage_rows: UsageRows,
@@ -122,7 +122,7 @@ class Reads:
 
     async def request(self, caller: Caller, rest: str, query: bytes) -> bytes:
         """The receipt of a running, just finished or posted request."""
-        exchange = self._running.get(rest)
+        exchange = self._running(rest)
         if (
             exchange is not None
             and exchange.caller is not None

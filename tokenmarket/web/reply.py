@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tokenmarket.core.wire import ClientGone
 
@@ -63,6 +64,22 @@ class Reply:
                 b"" if self._head_only else body,
             )
         )
+
+    # --- for the lane: no task serves the request -------------------------------------------------
+
+    def address(self, headers: dict[bytes, bytes]) -> str:
+        """Where the request comes from."""
+        return self._connection.address(headers)
+
+    def over(self) -> None:
+        """The request is answered: the connection may take the next one."""
+        self._connection.call_over(self)
+
+    def go_on(self, work: Coroutine[Any, Any, None]) -> None:
+        """From now on a task serves the request after all."""
+        self._connection.call_goes_on(self, work)
+
+    # ----------------------------------------------------------------------------------------------
 
     def begin(self, status: int, head: bytes) -> None:
         """The head of a stream."""

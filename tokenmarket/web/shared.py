@@ -10,6 +10,7 @@ from typing import Protocol
 
 from tokenmarket.core.errors import ApiError
 from tokenmarket.core.wire import Client, Inbound
+from tokenmarket.lane import Lane
 from tokenmarket.web.head import FrontLimits
 from tokenmarket.web.known_head import no_heads
 from tokenmarket.web.receiving import Forms
@@ -21,6 +22,9 @@ Refusal = Callable[[str, ApiError], tuple[bytes, bytes]]  # request id, error ->
 class Watched(Protocol):
     """A connection, as the sweep and the drain see it."""
 
+    @property
+    def serving(self) -> bool: ...
+    def leave_lane(self) -> None: ...
     def check_deadlines(self, now_s: float) -> None: ...
     def close_if_idle(self) -> None: ...
     def abort(self) -> None: ...
@@ -51,6 +55,7 @@ class Shared:
         self.draining = False
         self.date_line = b""
         self.heads = no_heads()
+        self.lane: Lane | None = None  # takes plain requests first
         self._sweeper: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -58,10 +63,16 @@ class Shared:
         self._refresh_date()
         self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
 
+    @property
+    def running(self) -> int:
+        """Requests being served."""
+        return sum(connection.serving for connection in self.connections)
+
     async def drain(self, deadline_s: float) -> int:
         """Stop keep-alive, wait for running requests, then abort the rest; returns how many."""
         self.draining = True
         for connection in list(self.connections):
+            connection.leave_lane()
             connection.close_if_idle()
         if self.tasks:
             await asyncio.wait(list(self.tasks), timeout=deadline_s)

@@ -10,14 +10,22 @@ from __future__ import annotations
 
 import msgspec
 
-from tokenmarket.adapters.kit.openai_answer import answer_id, read_text
+from tokenmarket.adapters.kit.openai_answer import answer_id
+from tokenmarket.adapters.kit.openai_answer import read_text as read_any_text
 from tokenmarket.adapters.kit.openai_errors import explain
-from tokenmarket.adapters.kit.openai_plain import read_plain
+from tokenmarket.adapters.kit.openai_plain import read_plain, read_text
 from tokenmarket.adapters.kit.openai_request import HEADERS, STREAM_HEADERS, build_text
 from tokenmarket.adapters.kit.openai_stream import StreamDecoder
 from tokenmarket.adapters.kit.quirks import Quirks
 from tokenmarket.adapters.kit.route_plan import RoutePlans
-from tokenmarket.adapters.protocol import Decoder, Head, Reply, UpstreamRequest
+from tokenmarket.adapters.protocol import (
+    Decoder,
+    Head,
+    Reply,
+    TextAnswer,
+    TextReader,
+    UpstreamRequest,
+)
 from tokenmarket.core.catalog import Route
 from tokenmarket.core.errors import UpstreamError
 from tokenmarket.core.requests import Request
@@ -45,8 +53,19 @@ class OpenAIChat:
     def read(self, request: Request, route: Route, head: Head, body: bytes) -> Reply:
         reply = read_plain(request, self._plans.of(route), body, self.quirks, chat=self.chat)
         if reply is None:
-            return read_text(request, route, head, body, self.quirks, chat=self.chat)
+            return read_any_text(request, route, head, body, self.quirks, chat=self.chat)
         return reply
+
+    def text_reader(self, route: Route) -> TextReader | None:
+        plan = self._plans.of(route)
+        if not self.chat or not plan.keeps_text_messages:
+            return None
+        quirks = self.quirks
+
+        def read(request_id: str, created_s: int, body: bytes) -> TextAnswer | None:
+            return read_text(request_id, created_s, plan, body, quirks)
+
+        return read
 
     def decoder(self, request: Request, route: Route, head: Head) -> Decoder:
         return StreamDecoder(

@@ -11,10 +11,10 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from tokenmarket.adapters.kit.openai_usage import parse_usage, text_usage
+from tokenmarket.adapters.kit.openai_usage import billed_tier, parse_usage, text_counts, text_usage
 from tokenmarket.adapters.kit.quirks import Quirks
 from tokenmarket.adapters.kit.route_plan import RoutePlan
-from tokenmarket.adapters.protocol import Reply
+from tokenmarket.adapters.protocol import Reply, TextAnswer
 from tokenmarket.core.requests import Request
 
 ABSENT = msgspec.Raw(b"")
@@ -91,14 +91,57 @@ def read_plain(
     request: Request, plan: RoutePlan, body: bytes, quirks: Quirks, *, chat: bool
 ) -> Reply | None:
     """The Reply of a chat or legacy completion in OpenAI's shape; None: look closer."""
+    found = _read(body, quirks, chat=chat)
+    if found is None:
+        return None
+    answer, finish_reason = found
+    tier, extras = _tier_and_extras(answer)
+    usage = None
+    if answer.usage is not ABSENT:
+        usage = None if quirks.reasoning_outside else text_usage(answer.usage, tier)
+        if usage is None:
+            usage = parse_usage(
+                answer.usage,
+                plan.route.prices,
+                service_tier=tier,
+                reasoning_outside=quirks.reasoning_outside,
+            )
+    prefix = _prefix(
+        answer, plan, request.request_id.removeprefix("req_"), request.created_s, extras, chat=chat
+    )
+    return Reply(None, usage, finish_reason, answer.id[:ID_CHARS_MAX] or None, prefix)
+
+
+def read_text(
+    request_id: str, created_s: int, plan: RoutePlan, body: bytes, quirks: Quirks
+) -> TextAnswer | None:
+    """The same for a chat whose usage is plain text too; None: look closer."""
+    found = _read(body, quirks, chat=True)
+    if found is None:
+        return None
+    answer, finish_reason = found
+    if answer.usage is ABSENT or quirks.reasoning_outside:
+        return None
+    counts = text_counts(answer.usage)
+    if counts is None:
+        return None
+    tier, extras = _tier_and_extras(answer)
+    prefix = _prefix(answer, plan, request_id[4:], created_s, extras, chat=True)
+    return TextAnswer(prefix, finish_reason, counts, billed_tier(tier) if tier else None)
+
+
+def _read(body: bytes, quirks: Quirks, *, chat: bool) -> tuple[_Answer, str] | None:
     try:
         found = _decode_answer(body)
         choices = found.choices
         finish_reason = plain_chat(choices, quirks) if chat else plain_texts(choices)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    if finish_reason is None:
-        return None
+    return None if finish_reason is None else (found, finish_reason)
+
+
+def _tier_and_extras(found: _Answer) -> tuple[str | None, bytes]:
+    """The tier that served, and the members that go between choices and usage."""
     tier = found.service_tier
     if tier is msgspec.UNSET:
         tier, extras = None, b""
@@ -108,31 +151,25 @@ def read_plain(
         extras = TIER_MEMBER.get(tier, b"")
     if found.system_fingerprint is not ABSENT:
         extras += b',"system_fingerprint":' + bytes(found.system_fingerprint)
-    usage = None
-    if found.usage is not ABSENT:
-        usage = None if quirks.reasoning_outside else text_usage(found.usage, tier)
-        if usage is None:
-            usage = parse_usage(
-                found.usage,
-                plan.route.prices,
-                service_tier=tier,
-                reasoning_outside=quirks.reasoning_outside,
-            )
+    return tier, extras
+
+
+def _prefix(
+    found: _Answer, plan: RoutePlan, id_: str, created_s: int, extras: bytes, *, chat: bool
+) -> bytes:
     seconds = found.created
     if not 0 < seconds < CREATED_S_MAX:
-        seconds = request.created_s
-    prefix = b"".join(
+        seconds = created_s
+    return b"".join(
         (
-            (_CHAT_HEAD if chat else _TEXT_HEAD)
-            % (request.request_id.removeprefix("req_").encode(), seconds),
+            (_CHAT_HEAD if chat else _TEXT_HEAD) % (id_.encode(), seconds),
             plan.model_json,
             b',"choices":',
-            choices,
+            found.choices,
             extras,
             b',"usage":',
         )
     )
-    return Reply(None, usage, finish_reason, found.id[:ID_CHARS_MAX] or None, prefix)
 
 
 def plain_chat(choices: msgspec.Raw, quirks: Quirks) -> str | None:

@@ -14,6 +14,7 @@ import msgspec
 
 from tokenmarket.adapters.kit.shape import COUNT_MAX, count, mapping, text
 from tokenmarket.core.pricing import PriceSheet
+from tokenmarket.core.text_prices import TextCounts
 from tokenmarket.core.usage import Usage
 
 _decode = msgspec.json.Decoder(dict[str, object]).decode
@@ -82,7 +83,7 @@ class _OpenAIUsage(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 _decode_openai = msgspec.json.Decoder(_OpenAIUsage).decode
 
 
-def text_usage(raw: bytes | msgspec.Raw, service_tier: str | None) -> Usage | None:
+def text_counts(raw: bytes | msgspec.Raw) -> TextCounts | None:
     """The usual report, text only and adding up, in a fifth of the time; None: look closer.
 
     Only for upstreams whose reasoning tokens are part of ``completion_tokens``.
@@ -101,17 +102,31 @@ def text_usage(raw: bytes | msgspec.Raw, service_tier: str | None) -> Usage | No
         or not 0 <= reasoning <= completion
     ):
         return None
+    return TextCounts(prompt - cached, cached, completion - reasoning, reasoning)
+
+
+def text_usage(raw: bytes | msgspec.Raw, service_tier: str | None) -> Usage | None:
+    """``text_counts`` as a Usage; None: look closer."""
+    counts = text_counts(raw)
+    if counts is None:
+        return None
+    plain, cached, output, reasoning = counts
     if not service_tier:
-        return Usage(prompt - cached, cached, 0, 0, completion - reasoning, reasoning)
+        return Usage(plain, cached, 0, 0, output, reasoning)
     return Usage(
-        prompt - cached,
+        plain,
         cached,
         0,
         0,
-        completion - reasoning,
+        output,
         reasoning,
-        attributes={"service_tier": service_tier[:32].lower()},
+        attributes={"service_tier": billed_tier(service_tier)},
     )
+
+
+def billed_tier(tier: str) -> str:
+    """A vendor's word for the tier as billing keeps it."""
+    return tier[:32].lower()
 
 
 def parse_usage(
@@ -248,4 +263,4 @@ def _audio_ms(usage: dict[str, object], prices: PriceSheet) -> int:
 def _attributes(usage: dict[str, object], service_tier: str | None) -> dict[str, str] | None:
     """The tier that served the request decides the price column, not the tier asked for."""
     tier = service_tier or text(usage.get("service_tier"))
-    return {"service_tier": tier[:32].lower()} if tier else None
+    return {"service_tier": billed_tier(tier)} if tier else None

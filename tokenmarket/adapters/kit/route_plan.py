@@ -87,6 +87,14 @@ class RoutePlan:
             and not (quirks.reasoning_back and capabilities.get("reasoning"))
         )
 
+    @property
+    def keeps_text_messages(self) -> bool:
+        """Whether messages of the usual roles with only text are sent as they came."""
+        quirks = self._quirks
+        return not (
+            quirks.drop_nulls or quirks.assistant_drop or quirks.message_drop or quirks.merge_roles
+        )
+
     def fields(self, request: Request) -> Fields | None:
         """The members to send, nothing of the caller's dropped; None: the general way."""
         members = request.members

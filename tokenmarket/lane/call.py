@@ -1,0 +1,439 @@
+"""One plain chat through the lane: ``Lane.take`` when it arrives, ``Call.ended`` at its answer.
+
+What a reader must know:
+
+* Both steps are synchronous. In the first nothing is taken before everything was checked, so
+  "not the lane's" (None) leaves nothing behind; in the second everything is read and computed
+  before the settlement, and the settlement is written before the answer leaves, as in the rooms.
+* ``Call.hand_over`` makes the Exchange that the rooms would have at this moment and lets
+  ``gateway.py`` go on with it: an answer that is not plain, a failure, an end of this process.
+* A Call is the upstream's response (``upstream/response.py``) with another way of waiting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from functools import lru_cache
+from typing import Any, Protocol
+
+import msgspec
+
+from tokenmarket.adapters.protocol import TextAnswer
+from tokenmarket.admission import BYTES_PER_TOKEN_ESTIMATE, Admission
+from tokenmarket.billing.clock import Clock
+from tokenmarket.billing.records import UsageEvent
+from tokenmarket.billing.wallet import (
+    AdmissionStopped,
+    Hold,
+    InsufficientFunds,
+    JournalFailed,
+    SpendLimitReached,
+    Wallet,
+)
+from tokenmarket.core import wire
+from tokenmarket.core.errors import ApiError
+from tokenmarket.core.parse import MESSAGE_OVERHEAD_TOKENS, parse
+from tokenmarket.core.plain_chat import Plain, split
+from tokenmarket.core.routing import EVERYTHING, Candidate, Plan, output_tokens_max, route_bound
+from tokenmarket.core.text_prices import TextBill, usage_facts
+from tokenmarket.exchange import Exchange
+from tokenmarket.lane.frames import UNFIT, Frame, Frames, Heading, Note
+from tokenmarket.limits import Ticket
+from tokenmarket.replies import text_reply_head
+from tokenmarket.telemetry import Telemetry
+from tokenmarket.upstream.connection import Connection
+from tokenmarket.upstream.outbound import Outbound
+from tokenmarket.upstream.response import UpstreamResponse
+
+_encode = msgspec.json.Encoder().encode
+_decode_text = msgspec.json.Decoder(str).decode
+
+
+class Client(wire.Client, Protocol):
+    """A caller's connection as the lane needs it."""
+
+    def address(self, headers: dict[bytes, bytes]) -> str: ...
+    def over(self) -> None:
+        """The request is answered; the connection may take the next one."""
+        ...
+
+    def go_on(self, work: Coroutine[Any, Any, None]) -> None:
+        """The request is served by this from now on, as one that came the general way."""
+        ...
+
+
+# Goes on with an exchange whose first attempt was sent: the rooms' (gateway.py).
+Rooms = Callable[[Exchange, Client, "Call"], Coroutine[Any, Any, None]]
+
+
+class Lane:
+    """All plain chats of this process."""
+
+    def __init__(
+        self,
+        frames: Frames,
+        admission: Admission,
+        wallet: Wallet,
+        upstreams: Outbound,
+        telemetry: Telemetry,
+        clock: Clock,
+        rooms: Rooms,
+    ) -> None:
+        self.frames = frames
+        self.admission = admission
+        self.wallet = wallet
+        self.upstreams = upstreams
+        self.telemetry = telemetry
+        self.wall_us = clock.wall_us
+        self.monotonic_us = clock.monotonic_us
+        self.rooms = rooms
+        self.calls: dict[str, Call] = {}
+        # Where an answer has to wait for the disk, it waits in the rooms.
+        self.on = wallet.settles_at_once
+
+    def take(
+        self, heading: Heading, body: bytes, client: Client, new_id: Callable[[int], str]
+    ) -> Call | None:
+        """Begin to serve a request with a head that was accepted before. None: it is not plain, or
+        something about it wants a closer look; nothing was taken and nothing is known of it."""
+        note = heading.notes
+        if type(note) is not Note:
+            note = None if note is UNFIT or not self.on else self.frames.note(heading)
+            if note is None:
+                return None
+        caller = note.caller
+        if (
+            caller.refused is not None
+            or caller.addresses is not None
+            or caller.allowed is not EVERYTHING
+        ):
+            return None
+        wall_us = self.wall_us()
+        started_us = self.monotonic_us()
+        if caller.expires_at_s is not None and wall_us >= caller.expires_at_s * 1_000_000:
+            return None
+        catalog = self.frames.catalog.current
+        if note.catalog is not catalog:
+            note.forget(catalog)
+        plain = split(body)
+        if plain is None:
+            return None
+        frame = note.frames.get(plain.frame) or self.frames.miss(note, plain, body)
+        if frame is None:
+            return None
+        try:
+            user = _user(plain.user) if plain.user else ""
+        except msgspec.DecodeError:
+            return None
+        return self._admit(
+            Call(self, note, frame, heading, client, body, user, wall_us, started_us),
+            plain,
+            new_id,
+        )
+
+    def _admit(self, call: Call, plain: Plain, new_id: Callable[[int], str]) -> Call | None:
+        """Limits, money, a connection: all or nothing."""
+        frame, caller = call.frame, call.note.caller
+        funds = caller.funds
+        if funds is None:
+            return None
+        route = frame.route
+        bound_tokens = len(call.body) + MESSAGE_OVERHEAD_TOKENS * plain.turns + frame.extra_tokens
+        limits = caller.limiter or self.admission.limits_of(caller)
+        connection = self.upstreams.take(route, frame.credential)
+        if connection is None:
+            return None
+        call.sent_us = now_us = self.monotonic_us()
+        try:
+            call.ticket = limits.take(
+                bound_tokens // BYTES_PER_TOKEN_ESTIMATE + frame.estimate_tokens, now_us
+            )
+        except ApiError:
+            self.upstreams.untake(route, frame.credential, connection)
+            return None
+        input_tokens = min(bound_tokens, frame.input_tokens_max)
+        call.input_tokens_max = input_tokens
+        call.request_id = new_id(call.accepted_us)
+        try:
+            call.hold = self.wallet.try_hold(
+                funds,
+                call.request_id,
+                frame.prices.ceiling(input_tokens, frame.output_tokens),
+                model=route.model.id,
+                price_version=route.prices.version,
+                provider=route.provider.name,
+            )
+        except (InsufficientFunds, SpendLimitReached, AdmissionStopped, JournalFailed):
+            call.ticket.cancel()
+            self.upstreams.untake(route, frame.credential, connection)
+            return None
+        caller.used = True
+        self.calls[call.request_id] = call
+        self._send(call, plain, connection)
+        return call
+
+    def _send(self, call: Call, plain: Plain, connection: Connection) -> None:
+        frame = call.frame
+        end = b',"user":%b}' % plain.user if plain.user else b"}"
+        before, messages = frame.before, plain.messages
+        connection.begin(
+            call,
+            b"%bcontent-length: %d\r\n\r\n%b%b%b"
+            % (
+                frame.lead,
+                len(before) + len(messages) + len(end),
+                before,
+                messages,
+                end,
+            ),
+            b"",
+        )
+        call.client.cancellable = True
+
+    def running(self, request_id: str) -> Exchange | None:
+        """What is known of a running request."""
+        call = self.calls.get(request_id)
+        return None if call is None else call.exchange()
+
+
+@lru_cache(maxsize=4096)
+def _user(raw: bytes) -> str:
+    return _decode_text(raw)[:128]
+
+
+class Call(UpstreamResponse):
+    """One request and its answer."""
+
+    __slots__ = (
+        "accepted_us",
+        "body",
+        "client",
+        "frame",
+        "heading",
+        "hold",
+        "input_tokens_max",
+        "lane",
+        "note",
+        "request_id",
+        "sent_us",
+        "started_us",
+        "ticket",
+        "user",
+    )
+
+    hold: Hold
+    ticket: Ticket
+    request_id: str
+
+    def __init__(
+        self,
+        lane: Lane,
+        note: Note,
+        frame: Frame,
+        heading: Heading,
+        client: Client,
+        body: bytes,
+        user: str,
+        accepted_us: int,
+        started_us: int,
+    ) -> None:
+        now_s = lane.upstreams.now_s()
+        super().__init__(now_s, now_s, frame.route.provider.timeouts, reused=True)
+        self.lane: Lane | None = lane  # None: the rooms have it
+        self.note = note
+        self.frame = frame
+        self.heading = heading
+        self.client = client
+        self.body = body
+        self.user = user
+        self.accepted_us = accepted_us
+        self.started_us = started_us
+        self.sent_us = 0
+        self.input_tokens_max = 0
+
+    # --- from the upstream's connection -----------------------------------------------------------
+
+    def ended(self) -> None:
+        """The answer is here."""
+        lane = self.lane
+        if lane is None:
+            super().ended()
+        elif not self._answer(lane):
+            self.hand_over()
+
+    def wake(self) -> None:
+        """Bytes or an error have come. Only what the rooms should see is of interest."""
+        if self.lane is None:
+            super().wake()
+        elif self.error is not None or self.paused:
+            self.hand_over()
+
+    # --- the answer -------------------------------------------------------------------------------
+
+    def _answer(self, lane: Lane) -> bool:
+        """Read, price, settle, answer. False: it is not plain, and nothing has happened."""
+        head, frame, hold = self.head, self.frame, self.hold
+        if not 200 <= head.status < 300:
+            return False
+        chunks = self.inbox
+        received = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        found = frame.read(self.request_id, self.accepted_us // 1_000_000, received)
+        if found is None:
+            return False
+        counts = found.counts
+        prompt, completion = counts.input + counts.cached, counts.output + counts.reasoning
+        bill = frame.prices.bill(counts)
+        if (
+            prompt > self.input_tokens_max
+            or completion > frame.output_tokens
+            or not 0 < bill.charge_nano <= hold.amount_nano
+            or len(hold.parts) != 1
+        ):
+            return False  # to be repaired, capped, or taken from several buckets
+        now_us = lane.monotonic_us()
+        told = self._event(lane, now_us, found, bill)
+        try:
+            lane.wallet.settle_text(hold, told)
+        except JournalFailed:
+            return False
+        self._respond(lane, now_us, found.prefix, bill)
+        self._told(lane, now_us, bill.charge_nano, (prompt, completion))
+        return True
+
+    def _event(self, lane: Lane, now_us: int, found: TextAnswer, bill: TextBill) -> UsageEvent:
+        """The journal's record with the receipt, as ``receipts.usage_event`` makes it."""
+        frame, caller, hold = self.frame, self.note.caller, self.hold
+        route, counts = frame.route, found.counts
+        request_id = self.request_id
+        written_id = request_id.encode("ascii")
+        started_us = self.started_us
+        ended_us = now_us - started_us
+        sent_us = self.sent_us - started_us
+        # More than one read: the head was here before the end.
+        head_us = ended_us - int((self.last_s - self.head_s) * 1e6)
+        usage = usage_facts(counts, found.service_tier)
+        charge_nano = bill.charge_nano
+        upstream_id = self.head.headers.get("x-request-id")
+        receipt = frame.receipt.fill(
+            written_id,
+            self.accepted_us // 1_000_000,
+            ended_us,
+            ended_us,
+            sent_us,
+            sent_us,
+            self.head.status,
+            ended_us,
+            head_us,
+            _encode(upstream_id),
+            usage,
+            bill.items,
+            hold.amount_nano,
+            charge_nano,
+            hold.amount_nano - charge_nano,
+            written_id,
+            _encode(found.finish_reason),
+        )
+        return UsageEvent(
+            request_id,
+            caller.org_id,
+            caller.key_id,
+            self.accepted_us,
+            lane.wall_us(),
+            "chat",
+            route.model.id,
+            route.provider.name,
+            "succeeded",
+            "",
+            charge_nano,
+            0,
+            counts.input + counts.cached,
+            counts.output + counts.reasoning,
+            counts.cached,
+            counts.reasoning,
+            usage.decode("ascii"),
+            route.prices.version,
+            receipt,
+        )
+
+    def _respond(self, lane: Lane, now_us: int, prefix: bytes, bill: TextBill) -> None:
+        frame, caller = self.frame, self.note.caller
+        limits, funds = caller.limiter, caller.funds
+        started_us = self.started_us
+        self.client.respond(
+            200,
+            text_reply_head(
+                self.request_id.encode("ascii"),
+                now_us - started_us,
+                self.sent_us - started_us,
+                (
+                    frame.route_lines,
+                    limits.headers(now_us) if limits is not None else b"",
+                    frame.limit_line,
+                ),
+                bill.charge_nano,
+                lane.wallet.balance_nano(funds) if funds is not None else 0,
+            ),
+            b"%b%b}" % (prefix, bill.usage),
+        )
+
+    def _told(self, lane: Lane, now_us: int, charge_nano: int, tokens: tuple[int, int]) -> None:
+        """Everybody who wants to know of the end."""
+        frame = self.frame
+        self.ticket.done(tokens[0] + tokens[1])
+        duration_us = now_us - self.started_us
+        lane.telemetry.finished_text(
+            frame.line,
+            self.request_id.encode("ascii"),
+            self.accepted_us + duration_us,
+            duration_us,
+            charge_nano,
+            tokens,
+            self.user,
+        )
+        first_us = now_us - self.sent_us - int((self.last_s - self.head_s) * 1e6)
+        lane.upstreams.release(frame.route, frame.credential, None, first_byte_us=first_us)
+        del lane.calls[self.request_id]
+        self.lane = None
+        self.client.over()
+
+    # --- the rooms --------------------------------------------------------------------------------
+
+    def hand_over(self) -> None:
+        """The rooms go on with it; the client may have left."""
+        lane, self.lane = self.lane, None
+        if lane is not None:
+            del lane.calls[self.request_id]
+            self.client.go_on(lane.rooms(self.exchange(), self.client, self))
+
+    def exchange(self) -> Exchange:
+        """What the rooms would know by now."""
+        frame, heading, body = self.frame, self.heading, self.body
+        route, headers = frame.route, heading.headers_for(body)
+        exchange = Exchange(
+            "chat",
+            wire.Inbound(
+                self.request_id,
+                "POST",
+                heading.path,
+                heading.query,
+                headers,
+                body,
+                self.client.address(headers),
+                self.accepted_us,
+                self.started_us,
+            ),
+        )
+        request = parse("chat", body)
+        request.request_id = self.request_id
+        request.created_s = self.accepted_us // 1_000_000
+        request.output_limit = frame.output_limit
+        candidate = Candidate(route.provider.name, route.upstream_model)
+        exchange.caller = self.note.caller
+        exchange.request = request
+        exchange.plan = Plan(route.model.policy, None, (route,), (candidate,))
+        exchange.ticket = self.ticket
+        exchange.hold = exchange.hold_open = self.hold
+        exchange.bound = route_bound(route, request, output_tokens_max(route, request))
+        attempt = exchange.begin_attempt(0, route, self.sent_us)
+        attempt.credential_id = frame.credential.id
+        return exchange
