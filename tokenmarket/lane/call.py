@@ -176,6 +176,7 @@ class Lane:
         frame = call.frame
         end = b',"user":%b}' % plain.user if plain.user else b"}"
         before, messages = frame.before, plain.messages
+        call.started_s = call.sent_s = call.last_s = connection.now_s()
         connection.begin(
             call,
             b"%bcontent-length: %d\r\n\r\n%b%b%b"
@@ -237,8 +238,7 @@ class Call(UpstreamResponse):
         accepted_us: int,
         started_us: int,
     ) -> None:
-        now_s = lane.upstreams.now_s()
-        super().__init__(now_s, now_s, frame.route.provider.timeouts, reused=True)
+        super().__init__(0.0, 0.0, frame.route.provider.timeouts, reused=True)
         self.lane: Lane | None = lane  # None: the rooms have it
         self.note = note
         self.frame = frame

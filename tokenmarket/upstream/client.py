@@ -71,7 +71,7 @@ class UpstreamClient:
         self._connections_max = max_connections_per_origin
         self._age_s_max = age_s_max
         self._sweep_s = sweep_s
-        self.clock = self._clock = clock
+        self._clock = clock
         self._dialer = Dialer(
             ssl_context=ssl_context,
             proxies=proxies or Proxies(),

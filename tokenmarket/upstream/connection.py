@@ -140,6 +140,10 @@ class Connection(asyncio.Protocol):
         self._unsent = (request, body)
         self._outbox.add(self)
 
+    def now_s(self) -> float:
+        """What timeouts are counted by."""
+        return self._clock()
+
     def unused(self) -> None:
         """Taken from the pool, but nothing was begun: back to it."""
         self._home.put_back(self)

@@ -66,7 +66,6 @@ class Outbound:
         """``clock`` is monotonic, ``wall`` since 1970 (for tokens); both in seconds."""
         self._wall = wall
         self._client = client
-        self.now_s = client.clock  # what timeouts of answers are counted by
         self._health = health
         self._clock = clock
         self._local = local
