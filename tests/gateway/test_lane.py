@@ -314,14 +314,14 @@ async def test_limits_and_money_hold_in_the_lane(site: Site) -> None:
     assert counter.taken == 2
     assert found[3].headers["x-ratelimit-remaining-requests"] == "0"
     await org.settled(*[GOOD] * 4)
-    # 8 words of input and 50 tokens of output are held: about 300 nano-USD less than the balance
     poor = await site.org("0.0004")
     with Counter(site) as counter:
         found = await ask(site, poor, [body] * 30)
     statuses = [answer.status for answer in found]
     paid = statuses.count(200)
     assert statuses == [200] * paid + [402] * (30 - paid)
-    assert counter.taken == paid - 2 > 0
+    # the rooms learn the head and the frame, and look once more for money when it seems to be gone
+    assert 0 < paid - 4 <= counter.taken <= paid - 2
     await poor.settled(*[GOOD] * paid)
 
 
