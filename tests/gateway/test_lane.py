@@ -143,7 +143,7 @@ def later(data: bytes, *cuts: int) -> Act:
     async def act(link: Link, _: Seen) -> None:
         for start, stop in zip((0, *cuts), (*cuts, len(data)), strict=True):
             await link.send(data[start:stop])
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0)
 
     return act
 
