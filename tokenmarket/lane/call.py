@@ -176,7 +176,8 @@ class Lane:
         frame = call.frame
         end = b',"user":%b}' % plain.user if plain.user else b"}"
         before, messages = frame.before, plain.messages
-        call.started_s = call.sent_s = call.last_s = connection.now_s()
+        now_s = connection.now_s()
+        call.begun(now_s, now_s)
         connection.begin(
             call,
             b"%bcontent-length: %d\r\n\r\n%b%b%b"
