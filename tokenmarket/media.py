@@ -51,6 +51,8 @@ RESPONSE_BYTES_MAX = 64 * 1024 * 1024
 ERROR_BODY_BYTES_MAX = 256 * 1024
 INPUT_BYTES_MAX = 50 * 1024 * 1024
 PARTS_AT_ONCE = 4
+ASK_AGAIN_S = 1.0
+_PASSING = frozenset({"rate_limited", "overloaded", "connect", "timeout", "upstream_error"})
 WAIT_S_MAX = 120.0  # for a job that an upstream does not do at once (images.md section 4)
 
 Send = Callable[[UpstreamRequest], Awaitable[Answer]]
@@ -196,31 +198,39 @@ class MediaRooms:
 
         read: Callable[[Head, bytes], Reply | Again] = first
 
-        waited_s = 0.0
+        waited_s, job = 0.0, False
+        wait_s_max = min(WAIT_S_MAX, route.provider.timeouts.total)
         while True:
-            response = await send(call)
             try:
-                head = response.head
-                attempt.status = head.status
-                if attempt.first_byte_us is None:
-                    attempt.first_byte_us = elapsed_us()
-                    attempt.upstream_request_id = head.headers.get("x-request-id")
-                if not 200 <= head.status < 300:
-                    raise adapter.explain(head, await response.read(ERROR_BODY_BYTES_MAX))
-                result = read(head, await response.read(RESPONSE_BYTES_MAX))
-            except BaseException:
-                response.abort()
-                raise
-            if isinstance(result, Reply):
-                return result
-            waited_s += result.delay_s
-            if waited_s > min(WAIT_S_MAX, route.provider.timeouts.total):
+                response = await send(call)
+                try:
+                    head = response.head
+                    attempt.status = head.status
+                    if attempt.first_byte_us is None:
+                        attempt.first_byte_us = elapsed_us()
+                        attempt.upstream_request_id = head.headers.get("x-request-id")
+                    if not 200 <= head.status < 300:
+                        raise adapter.explain(head, await response.read(ERROR_BODY_BYTES_MAX))
+                    result = read(head, await response.read(RESPONSE_BYTES_MAX))
+                except BaseException:
+                    response.abort()
+                    raise
+            except UpstreamError as error:
+                # A question about a job that runs may be asked again; the job itself never.
+                if not (job and call.method == "GET" and error.kind in _PASSING):
+                    raise
+                delay_s = error.retry_after_s or ASK_AGAIN_S
+            else:
+                if isinstance(result, Reply):
+                    return result
+                call, read, delay_s, job = result.request, result.read, result.delay_s, True
+            waited_s += delay_s
+            if waited_s > wait_s_max:
                 raise UpstreamError(
                     "timeout", "the upstream's job did not finish in time", stage="job"
                 )
-            if result.delay_s:
-                await asyncio.sleep(result.delay_s)
-            call, read = result.request, result.read
+            if delay_s:
+                await asyncio.sleep(delay_s)
 
     # --- after the answer -----------------------------------------------------------------------
 

@@ -202,6 +202,7 @@ def caller_error(failure: UpstreamError, exchange: Exchange, *, stream: bool) ->
             "PROVIDER_TIMEOUT",
             f"{provider.name} did not finish in time ({failure.stage or 'total'}).",
             reason=failure.stage,
+            retryable=False if failure.stage == "job" else None,  # a second job would cost again
             provider=provider,
         )
     if kind in ("auth", "forbidden", "no_balance", "quota_exhausted"):

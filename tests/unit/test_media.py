@@ -1,0 +1,184 @@
+"""One attempt of a media request: parts side by side, polls, what fails and what does not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import pytest
+
+from tokenmarket import media as module
+from tokenmarket.adapters.kit.openai_images import merged
+from tokenmarket.adapters.protocol import (
+    Again,
+    Head,
+    MediaAdapter,
+    Produced,
+    Reply,
+    UpstreamRequest,
+)
+from tokenmarket.core.bodies import ImageBody
+from tokenmarket.core.catalog import Model, Provider, Route
+from tokenmarket.core.errors import UpstreamError
+from tokenmarket.core.pricing import price_sheet
+from tokenmarket.core.requests import Request
+from tokenmarket.core.usage import Usage
+from tokenmarket.exchange import Attempt
+from tokenmarket.media import MediaRooms
+from tokenmarket.upstream.fetch import Fetcher
+from tokenmarket.upstream.outbound import Answer
+
+ROUTE = Route(
+    Model("m", "images", "M", "M", "tests"),
+    Provider("p", "openai", "https://p.test/v1"),
+    "m-upstream",
+    price_sheet([]),
+)
+CREATE = UpstreamRequest("/create", (), b"{}")
+POLL = UpstreamRequest("/poll", (), b"", method="GET")
+
+
+class Pictures(MediaAdapter):
+    """Answers "done", or a job that is asked for until it is."""
+
+    atomic = False
+
+    def build(self, request: Request, route: Route, *, now_s: int) -> UpstreamRequest:
+        return CREATE
+
+    def read(self, request: Request, route: Route, head: Head, body: bytes) -> Reply | Again:
+        return self._read(head, body)
+
+    def _read(self, head: Head, body: bytes) -> Reply | Again:
+        if body == b"done":
+            return Reply({}, Usage(images=1), produced=(Produced(b64="eA=="),))
+        return Again(POLL, self._read, delay_s=1.0)
+
+    def explain(self, head: Head, body: bytes) -> UpstreamError:
+        kind = {429: "rate_limited", 400: "bad_request"}.get(head.status, "upstream_error")
+        return UpstreamError(kind, f"status {head.status}", status=head.status)  # pyright: ignore[reportArgumentType]
+
+    def merge(self, request: Request, route: Route, replies: Sequence[Reply]) -> Reply:
+        return merged(replies)
+
+
+class AllOrNothing(Pictures):
+    atomic = True
+
+
+class Said:
+    """An upstream's answer that is there already."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        self.head = Head(status, {})
+        self.aborted = False
+        self._body = body
+
+    async def read(self, bytes_max: int) -> bytes:
+        return self._body
+
+    async def relay(self, take: Callable[[bytes], bool]) -> bool:
+        raise AssertionError
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+class Script:
+    """What the upstream says, in order; ``asked`` are the paths."""
+
+    def __init__(self, *answers: tuple[int, bytes] | UpstreamError) -> None:
+        self._answers = deque(answers)
+        self.asked: list[str] = []
+
+    async def send(self, call: UpstreamRequest) -> Answer:
+        self.asked.append(call.path)
+        answer = self._answers.popleft()
+        await asyncio.sleep(0)
+        if isinstance(answer, UpstreamError):
+            raise answer
+        return Said(*answer)
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Delays are noted instead of waited for."""
+    delays: list[float] = []
+    sleep = asyncio.sleep
+
+    async def noted(delay_s: float) -> None:
+        if delay_s:
+            delays.append(delay_s)
+        await sleep(0)
+
+    monkeypatch.setattr(module.asyncio, "sleep", noted)
+    return delays
+
+
+async def collected(script: Script, adapter: MediaAdapter, parts: int = 1) -> Reply:
+    request = Request("images", "m", b"{}", ImageBody("m", "a cat"), n=parts)
+    rooms = MediaRooms(cast("Fetcher", None), None)
+    attempt = Attempt("p", "m-upstream", 0)
+    return await rooms.collect(
+        adapter, ROUTE, request, [request] * parts, [CREATE] * parts, script.send, attempt, int
+    )
+
+
+async def test_a_job_is_asked_for_until_it_is_done(slept: list[float]) -> None:
+    script = Script((200, b"queued"), (200, b"queued"), (200, b"done"))
+    reply = await collected(script, Pictures())
+    assert len(reply.produced) == 1
+    assert script.asked == ["/create", "/poll", "/poll"]
+    assert slept == [1.0, 1.0]
+
+
+async def test_a_question_that_fails_is_asked_again_the_job_is_not(slept: list[float]) -> None:
+    lost = UpstreamError("connect", "refused")
+    script = Script((200, b"queued"), (429, b""), lost, (503, b""), (200, b"done"))
+    await collected(script, Pictures())
+    assert script.asked == ["/create", *["/poll"] * 4]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_refused_create_is_not_repeated(status: int) -> None:
+    script = Script((status, b""), (200, b"done"))
+    with pytest.raises(UpstreamError):
+        await collected(script, Pictures())
+    assert script.asked == ["/create"]
+
+
+async def test_a_question_that_is_refused_ends_it(slept: list[float]) -> None:
+    script = Script((200, b"queued"), (400, b""))
+    with pytest.raises(UpstreamError) as failed:
+        await collected(script, Pictures())
+    assert failed.value.kind == "bad_request"
+
+
+async def test_a_job_without_end_times_out(slept: list[float]) -> None:
+    script = Script(*[(200, b"queued")] * 200)
+    with pytest.raises(UpstreamError) as failed:
+        await collected(script, Pictures())
+    assert (failed.value.kind, failed.value.stage) == ("timeout", "job")
+    assert sum(slept) <= module.WAIT_S_MAX
+
+
+async def test_delivered_parts_are_answered_and_the_others_named() -> None:
+    script = Script((200, b"done"), (503, b""), (200, b"done"))
+    reply = await collected(script, Pictures(), parts=3)
+    assert len(reply.produced) == 2
+    assert reply.usage == Usage(images=2)
+    assert reply.warnings[0].startswith("1 of 3 parts failed")
+
+
+async def test_all_parts_failed_is_a_failure() -> None:
+    script = Script((503, b""), (503, b""))
+    with pytest.raises(UpstreamError):
+        await collected(script, Pictures(), parts=2)
+
+
+async def test_an_atomic_adapter_delivers_all_or_nothing() -> None:
+    script = Script((200, b"done"), (503, b""))
+    with pytest.raises(UpstreamError):
+        await collected(script, AllOrNothing(), parts=2)
