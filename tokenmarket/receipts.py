@@ -68,6 +68,7 @@ class Facts(msgspec.Struct, array_like=True, frozen=True):
     client_request_id: str | None
     session_id: str | None
     trace_id: str | None
+    parameters: dict[str, str] | None = None  # what a media request came to: size, voice …
 
 
 _decode_facts = msgspec.json.Decoder(Facts).decode
@@ -121,6 +122,7 @@ def gather(exchange: Exchange, capture: Capture | None, now_us: int) -> Facts:
         header_text(headers.get(b"x-client-request-id")),
         header_text(headers.get(b"x-session-id")),
         trace_id(headers.get(b"traceparent")),
+        request.attributes or None if request is not None else None,
     )
 
 
@@ -200,7 +202,7 @@ class TextReceipt:
                 b",%d,%d,%d,null,%b]],%b,%b,",
                 fixed(route.prices.version, output_limit),
                 b',%d,%d,%d,0,["%b.c"],%b,[],null,null,',
-                fixed(*names, None),
+                fixed(*names, None, None),
                 b"]",
             )
         )
@@ -253,6 +255,7 @@ def shown(facts: Facts) -> dict[str, object]:
         "ledger": list(facts.transfer_ids),
         "finish_reason": facts.finish_reason,
         "dropped_params": list(facts.dropped_params),
+        "parameters": facts.parameters or {},
         "error": None
         if error is None
         else {name: getattr(error, name) for name in error.__struct_fields__},
