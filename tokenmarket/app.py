@@ -29,7 +29,9 @@ from tokenmarket.catalog import CatalogSource, load_shipped, needs_credential
 from tokenmarket.config import Config
 from tokenmarket.core import sealing
 from tokenmarket.core.catalog import Provider
+from tokenmarket.core.file_urls import FileUrls
 from tokenmarket.core.ids import RequestIds
+from tokenmarket.files.shelf import Shelf, open_store
 from tokenmarket.files.spool import Spools
 from tokenmarket.gateway import Gateway
 from tokenmarket.idempotency import Idempotency
@@ -50,6 +52,7 @@ from tokenmarket.upstream.health import Health as RouteHealth
 from tokenmarket.upstream.outbound import Outbound
 from tokenmarket.web.address import client_address
 from tokenmarket.web.api import CHAT_PATH, Api
+from tokenmarket.web.files import Files
 from tokenmarket.web.front import Front, FrontLimits
 from tokenmarket.web.health import Health
 from tokenmarket.web.reads import Reads
@@ -61,6 +64,7 @@ RPM_DEFAULT = 1_000_000
 TPM_DEFAULT = 10_000_000_000
 REFRESH_S = 1.0
 LOG_FLUSH_S = 0.1
+SWEEP_FILES_S = 3600.0
 
 
 class Server:
@@ -73,6 +77,16 @@ class Server:
         self.telemetry = Telemetry(log, clock)
         self.catalog = CatalogSource(load_shipped())
         self.spools = Spools(config.data_dir / "spool", bytes_max=config.upload_bytes_max)
+        bucket = None
+        if config.files_url is not None:
+            bucket = config.environment.bucket(config.files_url)
+        self.shelf = Shelf(
+            open_store(config.data_dir / "files", bucket),
+            FileUrls(config.root.derive(sealing.FILE_URLS), config.public_base_url),
+            ttl_s=config.files_ttl_s,
+            now_s=_seconds(clock.wall_us),
+            randomness=os.urandom,
+        )
         self.database: Database
         self.wallet: Wallet
         self.accounts: Accounts
@@ -121,7 +135,7 @@ class Server:
             idempotency=Idempotency(self._stored_answer),
             upstreams=self.outbound,
             adapters=ADAPTERS,
-            media=MediaRooms(self._fetcher, None),
+            media=MediaRooms(self._fetcher, self.shelf),
             telemetry=self.telemetry,
             clock=clock,
             draw=lambda: random.getrandbits(62),
@@ -149,6 +163,9 @@ class Server:
         self.api = Api(
             gateway, reads, health, self.accounts, self.telemetry, clock, config.docs_base_url
         )
+        self.api.files = Files(
+            self.shelf.store, self.shelf.urls, self.api.refusal, _seconds(clock.wall_us)
+        )
         self.telemetry.gauges.append(self._gauges)
         self.front = Front(
             self.api.handle,
@@ -173,11 +190,15 @@ class Server:
         self._tasks = [
             loop.create_task(self._flush_log()),
             loop.create_task(self._refresh_forever()),
+            loop.create_task(self._sweep_files_forever()),
         ]
         port: int = self._sockets.sockets[0].getsockname()[1]
         docs_url = self.config.docs_base_url
         if docs_url.endswith(":0"):  # any free port was asked for: tell the one that was found
             self.api.move_docs(f"{docs_url.removesuffix(':0')}:{port}")
+        urls = self.shelf.urls
+        if urls.base_url.endswith(":0"):
+            urls.base_url = f"{urls.base_url.removesuffix(':0')}:{port}"
         return port
 
     async def close(self) -> None:
@@ -191,6 +212,7 @@ class Server:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._fetcher.close()
         await self._client.close()
+        await self.shelf.store.close()
         await self.wallet.close()
         await self.database.close()
 
@@ -208,6 +230,16 @@ class Server:
                 await self._refresh()
             except Exception as error:
                 self.log.write("error", "refresh", error=repr(error)[:300])
+
+    async def _sweep_files_forever(self) -> None:
+        while True:
+            try:
+                count = await self.shelf.sweep()
+                if count:
+                    self.log.write("info", "files_swept", count=count)
+            except Exception as error:
+                self.log.write("error", "files_sweep", error=repr(error)[:300])
+            await asyncio.sleep(SWEEP_FILES_S)
 
     async def _refresh(self) -> None:
         """Take over what the command line or console changed; one small read if nothing did."""

@@ -21,6 +21,7 @@ import msgspec
 
 from tokenmarket.core.catalog import Provider
 from tokenmarket.core.sealing import Root
+from tokenmarket.files.store import Bucket
 from tokenmarket.store.credentials import OpenCredential
 from tokenmarket.upstream.credentials import Secret
 from tokenmarket.upstream.proxy import Proxies
@@ -60,6 +61,20 @@ class Environment:
         if name.startswith("TOKENMARKET_"):
             raise ConfigError("catalog", name, "TOKENMARKET_* variables are not provider keys")
         return checked_provider_key(self._values.get(name, ""), "environment", name)
+
+    def bucket(self, url: str) -> Bucket:
+        """The bucket of ``files_url``, with what the usual variables of AWS tools say."""
+        found = {
+            name: self._values.get(variable, "").strip() or None
+            for name, variable in (
+                ("endpoint", "AWS_ENDPOINT_URL"),
+                ("region", "AWS_REGION"),
+                ("access_key_id", "AWS_ACCESS_KEY_ID"),
+                ("secret_access_key", "AWS_SECRET_ACCESS_KEY"),
+                ("session_token", "AWS_SESSION_TOKEN"),
+            )
+        }
+        return Bucket(url, **found)
 
     def unknown(self) -> list[str]:
         """TOKENMARKET_* variables that mean nothing to this version (for ``doctor``)."""
@@ -131,6 +146,14 @@ class Config(msgspec.Struct, frozen=True):
     upload_bytes_max: int
     # Where error answers point people to, without a slash at the end.
     docs_base_url: str
+    # The gateway as its callers reach it, without a slash at the end: addresses of stored files
+    # begin with it.
+    public_base_url: str
+    # Where results are kept: DATA/files, or a bucket ("s3://bucket/prefix", with the usual AWS_*
+    # variables for keys, region and endpoint).
+    files_url: str | None
+    # So long a stored picture or sound can be had; videos say their own time.
+    files_ttl_s: int
     # Only these may say in X-Forwarded-For who the caller is.
     trusted_proxies: tuple[Network, ...]
     log_level: str
@@ -237,9 +260,10 @@ def _fill_places(values: dict[str, object]) -> None:
         )
     if database is None:
         values["database_url"] = str(Path(str(values["data_dir"])) / "tokenmarket.db")
-    if values["docs_base_url"] is None:
-        host = _reachable(str(values["host"]))
-        values["docs_base_url"] = f"http://{host}:{values['port']}"
+    for name in ("docs_base_url", "public_base_url"):
+        if values[name] is None:
+            host = _reachable(str(values["host"]))
+            values[name] = f"http://{host}:{values['port']}"
 
 
 def _reachable(host: str) -> str:
@@ -375,6 +399,13 @@ def _url(value: object) -> str:
     return text
 
 
+def _bucket_url(value: object) -> str:
+    text = _text(value)
+    if re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9_./-]*)?", text) is None:
+        raise ValueError("write s3://bucket or s3://bucket/prefix; for the disk leave it out")
+    return text
+
+
 def _networks(value: object) -> tuple[Network, ...]:
     parts: list[object]
     if isinstance(value, str):
@@ -429,6 +460,9 @@ SETTINGS: tuple[Setting, ...] = (
         2048 * MIB,
     ),
     Setting("docs_base_url", "docs_base_url", "TOKENMARKET_DOCS_BASE_URL", _url, None),
+    Setting("public_base_url", "public_base_url", "TOKENMARKET_PUBLIC_BASE_URL", _url, None),
+    Setting("files_url", "files_url", "TOKENMARKET_FILES_URL", _bucket_url, None),
+    Setting("files_ttl_s", "files_ttl_s", "TOKENMARKET_FILES_TTL_S", _whole(60, 2_592_000), 3600),
     Setting("trusted_proxies", "trusted_proxies", "TOKENMARKET_TRUSTED_PROXIES", _networks, ()),
     Setting("log_level", "log_level", "TOKENMARKET_LOG_LEVEL", _one_of(*LOG_LEVELS), "info"),
     Setting("drain_s", "drain_s", "TOKENMARKET_DRAIN_S", _whole(0, 3600), 30),

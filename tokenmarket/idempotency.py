@@ -137,8 +137,8 @@ class Recorder:
     def respond(self, status: int, head: bytes, body: bytes) -> None:
         self._client.respond(status, head, body)
 
-    def begin(self, status: int, head: bytes) -> None:
-        self._client.begin(status, head)
+    def begin(self, status: int, head: bytes, length: int | None = None) -> None:
+        self._client.begin(status, head, length)
 
     def write(self, data: bytes) -> bool:
         if len(self._sent) <= ANSWER_BYTES_MAX:

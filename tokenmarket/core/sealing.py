@@ -24,6 +24,7 @@ KEY_ENCRYPTION = "tokenmarket credential key-encryption v1"
 JOURNAL_MAC = "tokenmarket journal mac v1"
 WEBHOOKS = "tokenmarket webhooks v1"
 COOKIES = "tokenmarket cookies v1"
+FILE_URLS = "tokenmarket file urls v1"
 FINGERPRINT = "tokenmarket root fingerprint v1"
 
 

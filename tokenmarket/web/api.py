@@ -16,6 +16,7 @@ from tokenmarket.gateway import Gateway
 from tokenmarket.replies import error_body, error_lines
 from tokenmarket.telemetry import Telemetry
 from tokenmarket.web import cohere
+from tokenmarket.web.files import Files
 from tokenmarket.web.health import Health
 from tokenmarket.web.reads import Reads
 
@@ -69,6 +70,7 @@ class Api:
         self._exact = reads.exact(PREFIX)
         self._prefixes = reads.prefixes(PREFIX)
         self._public = health.pages()
+        self.files: Files | None = None  # stored results
 
     def move_docs(self, docs_url: str) -> None:
         """Errors refer to this address from now on."""
@@ -77,6 +79,8 @@ class Api:
     def handle(self, inbound: Inbound, client: Client) -> Awaitable[None]:
         """Answer one request."""
         operation = OPERATIONS.get(inbound.path)
+        if operation is None and self.files is not None and Files.owns(inbound.path):
+            return self.files.handle(inbound, client)
         if operation is not None and inbound.method == "POST":
             return self._gateway.run(operation, inbound, client)
         if inbound.path in COHERE_EMBED:

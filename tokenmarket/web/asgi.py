@@ -136,7 +136,9 @@ class AsgiClient:
         self._start(status, head + length)
         self._pending.append({"type": "http.response.body", "body": body})
 
-    def begin(self, status: int, head: bytes) -> None:
+    def begin(self, status: int, head: bytes, length: int | None = None) -> None:
+        if length is not None:
+            head += b"content-length: %d\r\n" % length
         self._start(status, head)
 
     def write(self, data: bytes) -> bool:

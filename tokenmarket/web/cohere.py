@@ -136,8 +136,8 @@ class CohereClient:
         """The whole answer, or an error."""
         self._client.respond(status, head, self._answer(body) if status == 200 else _error(body))
 
-    def begin(self, status: int, head: bytes) -> None:
-        self._client.begin(status, head)
+    def begin(self, status: int, head: bytes, length: int | None = None) -> None:
+        self._client.begin(status, head, length)
 
     def write(self, data: bytes) -> bool:
         return self._client.write(data)

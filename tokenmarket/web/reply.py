@@ -81,18 +81,23 @@ class Reply:
 
     # ----------------------------------------------------------------------------------------------
 
-    def begin(self, status: int, head: bytes) -> None:
-        """The head of a stream."""
+    def begin(self, status: int, head: bytes, length: int | None = None) -> None:
+        """The head of a stream, or of a body whose ``length`` is known."""
         self.begun = True
-        if not self._chunked:
+        framing = b"transfer-encoding: chunked\r\n"
+        if length is not None:
+            self._chunked = False
+            framing = b"content-length: %d\r\n" % length
+        elif not self._chunked:
             self.keep_alive = False
+            framing = b""
         self._connection.write(
             b"%b%b%b%b%b\r\n"
             % (
                 STATUS_LINES[status],
                 self._connection.date_line,
                 head,
-                b"transfer-encoding: chunked\r\n" if self._chunked else b"",
+                framing,
                 b"" if self.keep_alive else b"connection: close\r\n",
             )
         )
