@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from tokenmarket.adapters import (
     ark,
+    ark_videos,
     bedrock,
     cohere,
     dashscope,
@@ -135,6 +136,7 @@ def find(adapter: str, operation: str) -> Adapter | MediaAdapter | None:
 
 # A video is a task with a life of its own, so its adapters have another shape.
 VIDEO: dict[str, VideoAdapter] = {
+    "ark": ark_videos.VIDEO,
     "kling": kling.VIDEO,
     "sandbox": sandbox.VIDEO,
 }
