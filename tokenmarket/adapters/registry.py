@@ -13,6 +13,7 @@ from tokenmarket.adapters import (
     bedrock,
     cohere,
     dashscope,
+    dashscope_videos,
     deepseek,
     fireworks,
     gemini,
@@ -137,6 +138,7 @@ def find(adapter: str, operation: str) -> Adapter | MediaAdapter | None:
 # A video is a task with a life of its own, so its adapters have another shape.
 VIDEO: dict[str, VideoAdapter] = {
     "ark": ark_videos.VIDEO,
+    "dashscope": dashscope_videos.VIDEO,
     "kling": kling.VIDEO,
     "sandbox": sandbox.VIDEO,
 }

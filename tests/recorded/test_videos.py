@@ -1,0 +1,56 @@
+"""Recorded creates and polls of videos through their adapters."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.recorded import exchanges
+from tests.unit.adapters.videos import handle, order, route
+from tokenmarket.adapters import dashscope_videos
+from tokenmarket.adapters.protocol import Head
+from tokenmarket.adapters.video_protocol import Accepted, Running, Succeeded
+from tokenmarket.core.usage import Usage
+
+
+def recordings(folder: Path, name: str) -> list[dict[str, Any]]:
+    """The exchanges of one file; the test is skipped where it is absent."""
+    path = folder / f"{name}.jsonl"
+    if not path.is_file():
+        pytest.skip(f"no recording {name}")
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def head(exchange: dict[str, Any]) -> Head:
+    return Head(exchange["response"]["status"], exchanges.headers(exchange))
+
+
+def test_wan(recorded: Path) -> None:
+    """From the create to the file: two orders of wanx2.1-t2v-turbo."""
+    adapter, where = dashscope_videos.VIDEO, route("dashscope", "wanx2.1-t2v-turbo")
+    polls = recordings(recorded, "qwen.task_poll")
+    ended = 0
+    for exchange in recordings(recorded, "qwen.video"):
+        body = exchanges.body_bytes(exchange)
+        accepted = adapter.accepted(order(), where, head(exchange), body)
+        assert isinstance(accepted, Accepted)
+        assert accepted.observation == Running(queued=True, provider_state="PENDING")
+        task = handle(order(seconds=5), upstream_id=accepted.upstream_id)
+        asked = adapter.poll(task, where)
+        for poll in polls:
+            if poll["sequence"]["key"] != exchange["sequence"]["key"]:
+                continue
+            assert poll["request"]["url"].endswith(asked.path)
+            seen = adapter.observe(task, where, head(poll), exchanges.body_bytes(poll))
+            if isinstance(seen, Succeeded):
+                theirs = poll["response"]["body"]
+                assert seen.outputs[0].file.url == theirs["output"]["video_url"]
+                assert (seen.outputs[0].width, seen.outputs[0].height) == (1280, 720)
+                assert seen.usage == Usage(video_ms=5000)
+                ended += 1
+            else:
+                assert seen == Running(provider_state="RUNNING")
+    assert ended == 2
