@@ -19,6 +19,7 @@ from tokenmarket.web import cohere
 from tokenmarket.web.files import Files
 from tokenmarket.web.health import Health
 from tokenmarket.web.reads import Reads
+from tokenmarket.web.videos import Videos
 
 PREFIX = "/api/v1"
 CHAT_PATH = f"{PREFIX}/chat/completions"
@@ -71,6 +72,7 @@ class Api:
         self._prefixes = reads.prefixes(PREFIX)
         self._public = health.pages()
         self.files: Files | None = None  # stored results
+        self.videos: Videos | None = None  # tasks of their own, over ``tasks.py``
 
     def move_docs(self, docs_url: str) -> None:
         """Errors refer to this address from now on."""
@@ -85,6 +87,8 @@ class Api:
             return self._gateway.run(operation, inbound, client)
         if inbound.path in COHERE_EMBED:
             return self._cohere_embed(inbound, client)
+        if operation is None and self.videos is not None and Videos.owns(inbound.path):
+            return self.videos.handle(inbound, client)
         return self._read(inbound, client, operation)
 
     async def _cohere_embed(self, inbound: Inbound, client: Client) -> None:
@@ -92,7 +96,7 @@ class Api:
             await self._read(inbound, client, "embeddings")
             return
         try:
-            await self._authenticated(inbound)
+            await self.authenticate(inbound)
             inner, caller = cohere.translated(inbound, client)
         except ApiError as error:
             ms = self._ms_since(inbound)
@@ -100,19 +104,10 @@ class Api:
             return
         await self._gateway.run("embeddings", inner, caller)
 
-    async def _authenticated(self, inbound: Inbound) -> Caller:
-        token = bearer_token(inbound)
-        caller = self._accounts.lookup(token)
-        if caller is None:
-            caller = await self._accounts.authenticate(token, inbound.address)
-        return caller
-
     async def admit(self, inbound: Inbound) -> None:
         """Whether the sender of this head may upload (``receiving.py``). Raises ApiError."""
         try:
-            token = bearer_token(inbound)
-            if self._accounts.lookup(token) is None:
-                await self._accounts.authenticate(token, inbound.address)
+            await self.authenticate(inbound)
         except ApiError:
             raise
         except Exception as error:
@@ -131,6 +126,18 @@ class Api:
             status = failure.status
             head, body = self.refusal(inbound.request_id, failure, self._ms_since(inbound))
         client.respond(status, head, body)
+
+    async def authenticate(self, inbound: Inbound) -> Caller:
+        """Whose key it is. Raises ApiError(AUTH_001, AUTH_002)."""
+        token = bearer_token(inbound)
+        caller = self._accounts.lookup(token)
+        if caller is None:
+            caller = await self._accounts.authenticate(token, inbound.address)
+        return caller
+
+    def limits_head(self, caller: Caller) -> bytes:
+        """The caller's rate-limit header lines."""
+        return self._gateway.admission.limits_of(caller).headers(self._clock.monotonic_us())
 
     def _ms_since(self, inbound: Inbound) -> int:
         return (self._clock.monotonic_us() - inbound.started_us) // 1000
@@ -163,15 +170,14 @@ class Api:
             raise ApiError("REQUEST_004", f"There is nothing at {path[:200]!r}.")
         _only_get(method)
         started_us = self._clock.monotonic_us()
-        caller = await self._authenticated(inbound)
+        caller = await self.authenticate(inbound)
         body = await read(caller, rest, inbound.query)
         ms = (self._clock.monotonic_us() - started_us) // 1000
         head = (
             b"x-request-id: %b\r\nopenai-processing-ms: %d\r\ncontent-type: application/json\r\n"
             b"cache-control: no-store\r\n" % (inbound.request_id.encode("ascii"), ms)
         )
-        limits = self._gateway.admission.limits_of(caller)
-        return 200, head + limits.headers(self._clock.monotonic_us()), body
+        return 200, head + self.limits_head(caller), body
 
 
 def _only_get(method: str) -> None:

@@ -140,7 +140,7 @@ class Reads:
 
     async def generation(self, caller: Caller, rest: str, query: bytes) -> bytes:
         """``/generation?id=``: the receipt under OpenRouter's path."""
-        values = _query(query, ("id",))
+        values = query_values(query, ("id",))
         if "id" not in values:
             raise ApiError("REQUEST_001", "Give the request's id: ?id=req_…", param="id")
         return await self.request(caller, values["id"], b"")
@@ -206,7 +206,7 @@ class Reads:
 
     async def usage(self, caller: Caller, rest: str, query: bytes) -> bytes:
         """Sums over settled requests, grouped; days are UTC."""
-        values = _query(query, ("from", "to", "group_by"))
+        values = query_values(query, ("from", "to", "group_by"))
         now_us = self._clock.wall_us()
         to_us = _time_us(values["to"], "to") if "to" in values else now_us + 1
         start_us = (now_us // DAY_US - USAGE_DAYS_DEFAULT + 1) * DAY_US
@@ -277,7 +277,7 @@ def _names(allowed: frozenset[str] | None) -> list[str] | None:
     return None if allowed is None else sorted(allowed)
 
 
-def _query(query: bytes, known: tuple[str, ...]) -> dict[str, str]:
+def query_values(query: bytes, known: tuple[str, ...]) -> dict[str, str]:
     """The query's values; unknown and repeated names are refused."""
     try:
         values = parse_qs(

@@ -11,9 +11,11 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from tokenmarket.core.catalog import Model
 from tokenmarket.core.money import div_ceil, usd_from_nano
 from tokenmarket.core.tasks import TERMINAL
 from tokenmarket.core.usage import Usage
+from tokenmarket.core.video.abilities import SWITCHES, abilities
 from tokenmarket.core.video.request import FRAME_ROLES, REFERENCE_ROLES, ResolvedVideo
 from tokenmarket.core.video.states import WORDS
 
@@ -304,6 +306,32 @@ def list_page(views: Sequence[VideoView], *, has_more: bool) -> dict[str, object
 
 def deleted_object(task_id: str) -> dict[str, object]:
     return {"id": task_id, "object": "video.deleted", "deleted": True}
+
+
+def model_row(model: Model, item: Mapping[str, object]) -> dict[str, object]:
+    """One row of ``GET /videos/models``: what can be asked for, beside the ``item`` of ``/models``
+    (prices, providers, availability). An empty list: there is no such choice."""
+    able = abilities(model.capabilities)
+    seconds = able.seconds or tuple(range(max(1, able.seconds_min), able.seconds_max + 1))
+    return {
+        **item,
+        "object": "video.model",
+        "described": able.described,
+        "seconds": seconds,
+        "resolutions": able.resolutions,
+        "sizes": able.sizes,
+        "aspect_ratios": able.aspect_ratios,
+        "modes": able.modes,
+        "fps": able.fps,
+        "audio": able.audio or False,
+        "frame_types": able.frames,
+        "max_references": able.max_references,
+        "reference_kinds": able.reference_kinds if able.max_references else (),
+        "operations": ("generate", *able.operations),
+        "n_max": able.n_max,
+        **{name: name not in able.refused for name in SWITCHES},
+        "provider_options": able.provider_options,
+    }
 
 
 # ----------------------------------------------------------------------------------------- polling
