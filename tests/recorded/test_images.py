@@ -90,3 +90,24 @@ def test_google_s_refusals(recorded: Path, name: str) -> None:
             assert error.kind == "auth"
         seen.add(error.kind)
     assert {"bad_request", "auth", "forbidden", "not_found"} <= seen
+
+
+@pytest.mark.parametrize("name", ["xai.images", "xai.images_edit"])
+def test_xai(recorded: Path, name: str) -> None:
+    for exchange in recordings(recorded, name):
+        (item,) = exchange["response"]["body"]["data"]
+        reply = read("xai", exchange)
+        (made,) = reply.produced
+        assert (made.url, made.content_type) == (item["url"], item["mime_type"])
+        assert reply.usage == Usage(images=1)
+        assert read("xai", exchange, "image_output_token").usage is None
+
+
+def test_xai_s_edit_is_written_as_recorded(recorded: Path) -> None:
+    (exchange,) = recordings(recorded, "xai.images_edit")
+    theirs = exchange["request"]["body"]
+    at = route("xai", edits=True)
+    references = [{"image_url": item["url"]} for item in theirs["images"]]
+    path, body, _ = pictures.sent_json(at, "edits", images=references, prompt=theirs["prompt"])
+    assert exchange["request"]["url"].endswith(path)
+    assert body["images"] == theirs["images"]

@@ -125,7 +125,7 @@ ADAPTERS: dict[str, dict[str, Adapter | MediaAdapter]] = {
         "rerank": vllm.RERANK,
     },
     "voyage": {"embeddings": voyage.EMBEDDINGS, "rerank": voyage.RERANK},
-    "xai": {"chat": xai.CHAT},
+    "xai": {"chat": xai.CHAT, "images": xai.IMAGES},
     "zhipu": {"chat": zhipu.CHAT, "embeddings": zhipu.EMBEDDINGS},
 }
 

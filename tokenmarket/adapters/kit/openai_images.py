@@ -29,7 +29,7 @@ from tokenmarket.adapters.protocol import (
     UpstreamRequest,
 )
 from tokenmarket.core.catalog import Route
-from tokenmarket.core.errors import ApiError, FailureKind, UpstreamError
+from tokenmarket.core.errors import FailureKind, UpstreamError
 from tokenmarket.core.requests import Request
 from tokenmarket.core.uploads import Upload
 
@@ -55,8 +55,8 @@ class ImageQuirks(msgspec.Struct, frozen=True):
     response_format: bool = False  # ask for base64 by name
     streams: bool = False
     n_per_call: int = 10
-    size_field: str | None = "size"  # None: not sent
-    quality_field: str | None = "quality"
+    size_field: str = "size"
+    quality_field: str | None = "quality"  # None: not sent, and named in ``dropped``
     drop: frozenset[str] = frozenset()  # removed, and named in ``dropped``
     by_capability: frozenset[str] = frozenset()  # dropped unless the model's capability says true
     rename: tuple[tuple[str, str], ...] = ()
@@ -113,16 +113,22 @@ class OpenAIImages(MediaAdapter):
             fields["prompt"] = raw(VARIATION_PROMPT)
         if request.n > 1:
             fields["n"] = raw(request.n)
-        if request.size and quirks.size_field:
-            fields[quirks.size_field] = raw(request.size)
+        if request.size:
+            self.put_size(request, route, fields, dropped)
         if request.quality and quirks.quality_field:
             fields[quirks.quality_field] = raw(request.quality)
+        elif request.quality and "quality" in request.members:
+            dropped.append("quality")
         if quirks.response_format:
             fields["response_format"] = raw("b64_json")
         if not (request.stream and quirks.streams):
             fields.pop("stream", None)
             fields.pop("partial_images", None)  # made of the whole answer (images.md section 1.4)
         return fields
+
+    def put_size(self, request: Request, route: Route, fields: Fields, dropped: list[str]) -> None:
+        """``request.size`` in the provider's words; ApiError(REQUEST_002) if it has none."""
+        fields[self.quirks.size_field] = raw(request.size)
 
     def read(self, request: Request, route: Route, head: Head, body: bytes) -> Reply:
         try:
@@ -207,10 +213,3 @@ def _form_text(value: msgspec.Raw) -> str:
     """A JSON member as the text of a form field."""
     decoded = msgspec.json.decode(value)
     return decoded if isinstance(decoded, str) else bytes(value).decode()
-
-
-def refused_operation(what: str) -> ApiError:
-    """400 for a kind of images request that a provider has no way to do."""
-    return ApiError(
-        "REQUEST_002", f"{what} is not offered by this provider.", reason="unsupported_operation"
-    )
