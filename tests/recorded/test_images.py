@@ -13,7 +13,10 @@ from tests.unit.adapters import pictures
 from tests.unit.adapters.pictures import route
 from tokenmarket.adapters.kit import google_errors
 from tokenmarket.adapters.protocol import Head, Reply
+from tokenmarket.catalog import load_shipped
+from tokenmarket.core.catalog_toml import compile
 from tokenmarket.core.errors import UpstreamError
+from tokenmarket.core.pricing import charge
 from tokenmarket.core.usage import Usage
 
 
@@ -111,3 +114,25 @@ def test_xai_s_edit_is_written_as_recorded(recorded: Path) -> None:
     path, body, _ = pictures.sent_json(at, "edits", images=references, prompt=theirs["prompt"])
     assert exchange["request"]["url"].endswith(path)
     assert body["images"] == theirs["images"]
+
+
+def test_openrouter(recorded: Path) -> None:
+    (exchange,) = recordings(recorded, "openrouter.images")
+    theirs = exchange["response"]["body"]
+    reply = read("openrouter", exchange, "input_token", "image_output_token")
+    (made,) = reply.produced
+    assert (made.b64, made.content_type) == (theirs["data"][0]["b64_json"], "image/jpeg")
+    assert reply.usage == Usage(input_tokens=1125, image_output_tokens=1120, images=1)
+    (at,) = [
+        one
+        for one in compile(load_shipped(), 1).routes["gemini-3.1-flash-lite-image"]
+        if one.provider.name == "openrouter"
+    ]
+    assert charge(at.prices, reply.usage) == round(theirs["usage"]["cost"] * 10**9)
+    request = exchange["request"]["body"]
+    references = [{"image_url": item["image_url"]["url"]} for item in request["input_references"]]
+    path, body, _ = pictures.sent_json(
+        route("openrouter", edits=True), "edits", images=references, prompt=request["prompt"]
+    )
+    assert exchange["request"]["url"].endswith("/api/v1" + path)
+    assert body["input_references"] == request["input_references"]

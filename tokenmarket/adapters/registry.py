@@ -70,6 +70,7 @@ ADAPTERS: dict[str, dict[str, Adapter | MediaAdapter]] = {
         "chat": newapi.CHAT,
         "completions": newapi.COMPLETIONS,
         "embeddings": newapi.EMBEDDINGS,
+        "images": newapi.IMAGES,
         "rerank": newapi.RERANK,
     },
     "ollama": {
@@ -91,6 +92,7 @@ ADAPTERS: dict[str, dict[str, Adapter | MediaAdapter]] = {
         "chat": openrouter.CHAT,
         "completions": openrouter.COMPLETIONS,
         "embeddings": openrouter.EMBEDDINGS,
+        "images": openrouter.IMAGES,
         "rerank": openrouter.RERANK,
     },
     "perplexity": {"chat": perplexity.CHAT},
@@ -108,6 +110,7 @@ ADAPTERS: dict[str, dict[str, Adapter | MediaAdapter]] = {
     "siliconflow": {
         "chat": siliconflow.CHAT,
         "embeddings": siliconflow.EMBEDDINGS,
+        "images": siliconflow.IMAGES,
         "rerank": siliconflow.RERANK,
     },
     "tei": {"embeddings": tei.EMBEDDINGS, "rerank": tei.RERANK},
