@@ -40,6 +40,7 @@ STATUSES: dict[str, FailureKind] = {
     "UNAVAILABLE": "overloaded",
     "DEADLINE_EXCEEDED": "timeout",
 }
+_BAD_KEY = ("API key not valid", "API key expired")
 _TOO_LONG = re.compile(r"token count.{0,40}exceeds|input (context|token).{0,40}too long", re.I)
 _DELAY = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s", re.ASCII)
 
@@ -91,12 +92,13 @@ def _kind(
 ) -> FailureKind:
     if reason in REASONS:
         return REASONS[reason]
+    if message.startswith(_BAD_KEY):
+        return "auth"
     if status == 402:
         return "no_balance"
     kind = STATUSES.get(word or "")
     if kind is None:
-        plain = Head(status or 500, {})
-        return explain_plain(plain, b"", {}).kind
+        return explain_plain(Head(status or 500, {}), b"", {}).kind
     if kind == "rate_limited" and _daily(details):
         return "quota_exhausted"
     if kind == "bad_request" and _TOO_LONG.search(message[:2000]):

@@ -47,6 +47,7 @@ DAY = {"@type": TYPE + "QuotaFailure", "violations": [{"quotaId": "RequestsPerDa
         (500, {"error": {"message": "x"}}, "upstream_error"),
         (429, {}, "rate_limited"),
         (400, {"error": "text"}, "bad_request"),
+        (400, {"error": {"message": "API key not valid. Please"}}, "auth"),
     ],
 )
 def test_kinds(http: int, document: object, kind: str) -> None:
