@@ -25,6 +25,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import measure
+import media
 import proxies
 import traffic
 import uvloop
@@ -357,6 +358,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="about 45 s instead of 4 minutes")
     parser.add_argument("--million", action="store_true", help="memory over 1,000,000 requests")
     parser.add_argument("--streams", action="store_true", help="memory of 1,000 and 5,000 streams")
+    parser.add_argument("--media", action="store_true", help="only memory of very large files")
     parser.add_argument("--no-pin", action="store_true", help="leave the cores to the scheduler")
     parser.add_argument("--nginx-only", action="store_true", help="what this machine can do")
     parser.add_argument("--program", type=Path, default=PROGRAM, help="another tokenmarket")
@@ -366,7 +368,7 @@ def main() -> int:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     try:
-        return run(arguments)
+        return media.measure_all(arguments.program) if arguments.media else run(arguments)
     except (BenchError, LoadError) as error:
         sys.stderr.write(f"bench: FAILED: {error}\n")
         return 1
