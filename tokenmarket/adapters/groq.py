@@ -1,6 +1,10 @@
 """Groq (https://console.groq.com/docs/openai; facts as of 2026-11-23)."""
 
 from tokenmarket.adapters.kit.openai_chat import OpenAIChat
+from tokenmarket.adapters.kit.openai_transcription import (
+    OpenAITranscription,
+    TranscriptionQuirks,
+)
 from tokenmarket.adapters.kit.quirks import OPENAI_ONLY, Quirks
 
 CHAT = OpenAIChat(
@@ -12,5 +16,12 @@ CHAT = OpenAIChat(
         drop_nulls=True,  # null members of messages are refused
         assistant_drop=frozenset({"reasoning_content", "refusal", "annotations", "audio"}),
         efforts=(("minimal", "low"), ("xhigh", "high"), ("max", "high")),
+    )
+)
+# Formats json, text and verbose_json: the gateway makes the others (audio.md section 3).
+TRANSCRIPTION = OpenAITranscription(
+    TranscriptionQuirks(
+        drop=frozenset({"languages", "keywords", "include", "chunking_strategy"})
+        | {"known_speaker_names", "known_speaker_references"}
     )
 )

@@ -57,7 +57,11 @@ ADAPTERS: dict[str, dict[str, Adapter | MediaAdapter]] = {
         "embeddings": fireworks.EMBEDDINGS,
     },
     "gemini": {"embeddings": gemini.EMBEDDINGS, "images": gemini_images.IMAGES},
-    "groq": {"chat": groq.CHAT},
+    "groq": {
+        "chat": groq.CHAT,
+        "transcription": groq.TRANSCRIPTION,
+        "translation": groq.TRANSCRIPTION,
+    },
     "jina": {"embeddings": jina.EMBEDDINGS, "rerank": jina.RERANK},
     "minimax": {"chat": minimax.CHAT},
     "mistral": {

@@ -215,12 +215,18 @@ def _model(
 
 
 def serves(model: Model, operation: str) -> bool:
-    """Whether the model answers the operation; a chat model may also serve legacy completions."""
-    return model.operation == operation or (
-        operation == "completions"
-        and model.operation == "chat"
-        and bool(model.capabilities.get("completions"))
-    )
+    """Whether the model answers the operation: its own, or one that its capabilities add to it (a
+    chat model may serve legacy completions, one of transcription translations: whisper-1)."""
+    if model.operation == operation:
+        return True
+    base, capability = _ADDED.get(operation, ("", ""))
+    return model.operation == base and bool(model.capabilities.get(capability))
+
+
+_ADDED = {
+    "completions": ("chat", "completions"),
+    "translation": ("transcription", "translations"),
+}
 
 
 def _why_not(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import msgspec
 
@@ -10,7 +11,7 @@ from tokenmarket.adapters.kit.shape import count, mapping
 from tokenmarket.core.pricing import PriceSheet
 from tokenmarket.core.usage import Usage
 
-_IMAGE_TOTALS = {"input_tokens", "output_tokens", "prompt_tokens", "completion_tokens"}
+_TOTALS = {"input_tokens", "output_tokens", "prompt_tokens", "completion_tokens"}
 
 
 def added(usages: Sequence[Usage | None]) -> Usage | None:
@@ -32,7 +33,7 @@ def image_usage(value: object, *, images: int, prices: PriceSheet) -> Usage | No
     counted in any case, so that a route priced by the picture needs no usage from its upstream;
     None where it is priced by tokens and nothing was reported."""
     usage = mapping(value)
-    if not usage.keys() & _IMAGE_TOTALS:
+    if not usage.keys() & _TOTALS:
         return Usage(images=images) if prices.has("image") or prices.has("request") else None
     asked = mapping(usage.get("input_tokens_details") or usage.get("prompt_tokens_details"))
     image_in = count(asked.get("image_tokens"))
@@ -59,17 +60,22 @@ def image_usage(value: object, *, images: int, prices: PriceSheet) -> Usage | No
 
 
 def audio_usage(value: object) -> Usage | None:
-    """``{"type": "duration", "seconds"}`` or token counts with ``input_token_details``."""
+    """``{"type": "duration", "seconds"}``, Mistral's ``prompt_audio_seconds``, or token counts with
+    ``input_token_details``, also in the words of chat. None where nothing of it is there."""
     usage = mapping(value)
-    seconds = usage.get("seconds")
-    if isinstance(seconds, int | float) and 0 <= seconds < 10**9:
-        return Usage(audio_ms=int(seconds * 1000))
-    if not usage:
+    seconds = usage.get("seconds", usage.get("prompt_audio_seconds"))
+    if type(seconds) in (int, float) and 0 <= cast("float", seconds) < 10**9:
+        return Usage(audio_ms=int(cast("float", seconds) * 1000))
+    if not usage.keys() & _TOTALS:
         return None
-    details = mapping(usage.get("input_token_details") or usage.get("input_tokens_details"))
+    details = mapping(
+        usage.get("input_token_details")
+        or usage.get("input_tokens_details")
+        or usage.get("prompt_tokens_details")
+    )
     audio = count(details.get("audio_tokens"))
     return Usage(
-        input_tokens=count(usage.get("input_tokens")) - audio,
+        input_tokens=count(usage.get("input_tokens", usage.get("prompt_tokens"))) - audio,
         audio_input_tokens=audio,
-        output_tokens=count(usage.get("output_tokens")),
+        output_tokens=count(usage.get("output_tokens", usage.get("completion_tokens"))),
     )

@@ -7,7 +7,10 @@ import msgspec
 from tokenmarket.adapters.kit.media_usage import audio_usage
 from tokenmarket.adapters.kit.openai_errors import inside_200
 from tokenmarket.adapters.kit.sse import Events
+from tokenmarket.adapters.kit.transcribe import billed
 from tokenmarket.core.errors import FailureKind, UpstreamError
+from tokenmarket.core.media.transcript_events import DONE
+from tokenmarket.core.pricing import PriceSheet
 from tokenmarket.core.requests import Request
 from tokenmarket.core.usage import Usage
 
@@ -18,9 +21,10 @@ _encode = msgspec.json.Encoder().encode
 class TranscriptEvents:
     """Decoder of ``transcript.text.*`` events."""
 
-    def __init__(self, request: Request, codes: dict[str, FailureKind]) -> None:
+    def __init__(self, request: Request, prices: PriceSheet, codes: dict[str, FailureKind]) -> None:
         self._codes = codes
-        self._audio_ms = request.audio_ms
+        self._request = request
+        self._prices = prices
         self._events = Events()
         self._done: dict[str, object] | None = None
         self.usage: Usage | None = None
@@ -35,9 +39,8 @@ class TranscriptEvents:
         rest = b"".join([self._take(event) for event in self._events.close()])
         if self._done is None:
             raise UpstreamError("stream_broken", "the transcript ended without its last event")
-        self.usage = audio_usage(self._done.pop("usage", None))
-        if self.usage is None and self._audio_ms is not None:
-            self.usage = Usage(audio_ms=self._audio_ms)
+        reported = audio_usage(self._done.pop("usage", None))
+        self.usage = billed(reported, None, self._request, self._prices)
         return rest
 
     def tail(self, usage_json: bytes | None) -> bytes:
@@ -45,7 +48,7 @@ class TranscriptEvents:
             return b""
         if usage_json is not None:
             self._done["usage"] = msgspec.Raw(usage_json)
-        return b"data: " + _encode(self._done) + b"\n\n"
+        return b"data: " + _encode(self._done) + b"\n\n" + DONE
 
     def _take(self, data: bytes) -> bytes:
         if data == b"[DONE]":

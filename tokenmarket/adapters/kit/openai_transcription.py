@@ -4,11 +4,12 @@
 model can answer is its capability ``upstream_formats`` (whisper-1: all but diarized_json;
 gpt-4o-transcribe: json only). Of those the richest that holds what the caller asked for is asked
 for, and the gateway renders the caller's format from it, so that length and times can be checked.
+Further capabilities: ``parameters`` (the form fields that the model takes; absent: all),
+``default_chunking`` (a chunking_strategy to send where the caller gave none), ``stream`` (false:
+the model answers whole, and the gateway makes the events).
 """
 
 from __future__ import annotations
-
-from typing import cast
 
 import msgspec
 
@@ -17,6 +18,16 @@ from tokenmarket.adapters.kit.multipart import form
 from tokenmarket.adapters.kit.openai_errors import explain, inside_200
 from tokenmarket.adapters.kit.openai_transcript_stream import TranscriptEvents
 from tokenmarket.adapters.kit.shape import mapping, sequence, text
+from tokenmarket.adapters.kit.transcribe import (
+    audio_of,
+    billed,
+    document_of,
+    dropped,
+    label,
+    milliseconds,
+    needs,
+    refuse_format,
+)
 from tokenmarket.adapters.protocol import (
     Decoder,
     Head,
@@ -26,14 +37,14 @@ from tokenmarket.adapters.protocol import (
 )
 from tokenmarket.core.bodies import TranscriptionBody
 from tokenmarket.core.catalog import Route
-from tokenmarket.core.errors import ApiError, FailureKind, UpstreamError
+from tokenmarket.core.errors import FailureKind, UpstreamError
 from tokenmarket.core.media.transcripts import Segment, Transcript, Word
+from tokenmarket.core.media_rules import texts
 from tokenmarket.core.requests import Request
-from tokenmarket.core.usage import Usage
 
-_decode = msgspec.json.Decoder(dict[str, object]).decode
 _ALL_FORMATS = ("json", "text", "srt", "verbose_json", "vtt")  # whisper-1
-_TIMED = frozenset({"srt", "vtt", "verbose_json"})
+_LISTS = ("languages", "keywords", "include", "known_speaker_names", "known_speaker_references")
+_PARAMETERS = frozenset({"language", "prompt", "temperature", "chunking_strategy", *_LISTS})
 # Members of verbose_json that the renderer writes itself.
 _OWN = frozenset({"text", "language", "duration", "segments", "words", "usage", "task"})
 
@@ -58,75 +69,58 @@ class OpenAITranscription(MediaAdapter):
         self.quirks = quirks
 
     def build(self, request: Request, route: Route, *, now_s: int) -> UpstreamRequest:
-        typed = request.typed
-        upload = request.inputs[0].upload if request.inputs else None
-        if not isinstance(typed, TranscriptionBody) or upload is None:
-            raise TypeError(f"a transcription adapter was given {request.operation}")
-        dropped: list[str] = []
+        typed, upload = audio_of(request)
         fields = [
             ("model", route.upstream_model),
-            ("response_format", upstream_format(typed, route)),
+            *self.format_fields(typed, route),
         ]
-        if request.stream and self.quirks.streams:
+        if self.streams(request, route):
             fields.append(("stream", "true"))
-        for name, value in self._given(typed):
-            if name.removesuffix("[]") in self.quirks.drop:
-                if name not in dropped:
-                    dropped.append(name.removesuffix("[]"))
-            else:
-                fields.append((name, value))
+        takes = route.model.capabilities.get("parameters")
+        legal = _PARAMETERS if takes is None else frozenset(texts(takes))
+        given = _given(typed, route, legal)
+        taken = {name for name, _ in given if name in legal and name not in self.quirks.drop}
+        for name, other in (("language", "languages"), ("languages", "language")):
+            if name in taken and getattr(typed, name) is None:  # it came under the other name
+                taken.add(other)
+        mark = "[]" if self.quirks.lists else ""
+        fields += [
+            (name + mark if name in _LISTS else name, value)
+            for name, value in given
+            if name in taken
+        ]
         headers, body = form(request.request_id, fields, [("file", upload)])
         path = self.quirks.path if request.operation == "transcription" else None
         return UpstreamRequest(
-            path or self.quirks.translations_path, headers, body, dropped=tuple(dropped)
+            path or self.quirks.translations_path, headers, body, dropped=dropped(request, taken)
         )
 
-    def _given(self, typed: TranscriptionBody) -> list[tuple[str, str]]:
-        """The caller's parameters as form fields."""
-        fields: list[tuple[str, str]] = []
-        for name in ("language", "prompt"):
-            value = getattr(typed, name)
-            if value is not None:
-                fields.append((name, value))
-        if typed.temperature is not None:
-            fields.append(("temperature", f"{typed.temperature:g}"))
-        mark = "[]" if self.quirks.lists else ""
-        for name in (
-            "languages",
-            "keywords",
-            "timestamp_granularities",
-            "include",
-            "known_speaker_names",
-            "known_speaker_references",
-        ):
-            fields += [(name + mark, item) for item in getattr(typed, name) or ()]
-        chunking = bytes(typed.chunking_strategy)
-        if chunking.startswith(b'"'):
-            fields.append(("chunking_strategy", msgspec.json.decode(chunking, type=str)))
-        elif chunking not in (b"", b"null"):
-            fields.append(("chunking_strategy", chunking.decode()))
+    def format_fields(self, typed: TranscriptionBody, route: Route) -> list[tuple[str, str]]:
+        """The fields that say what the answer must hold; others override this."""
+        fields = [("response_format", upstream_format(typed, route))]
+        if typed.response_format == "verbose_json":
+            mark = "[]" if self.quirks.lists else ""
+            name = "timestamp_granularities" + mark
+            fields += [(name, one) for one in typed.timestamp_granularities or ()]
         return fields
 
     def read(self, request: Request, route: Route, head: Head, body: bytes) -> Reply:
         if "json" not in head.headers.get("content-type", "json"):
             raise UpstreamError("upstream_error", "the upstream's answer is no JSON")
-        try:
-            document = _decode(body)
-        except msgspec.DecodeError:
-            raise UpstreamError("upstream_error", "the upstream's answer is no JSON") from None
+        document = document_of(body)
         if not isinstance(document.get("text"), str):
             raise inside_200(document, self.quirks.codes)
         transcript = transcript_of(document, request)
-        usage = audio_usage(document.get("usage"))
-        if usage is None:
-            usage = measured_usage(request, transcript)
+        reported = audio_usage(document.get("usage"))
+        usage = billed(reported, transcript.duration_ms, request, route.prices)
         return Reply({}, usage, upstream_id=text(document.get("id")), transcript=transcript)
 
     def streams(self, request: Request, route: Route) -> bool:
-        return request.stream and self.quirks.streams
+        streams = route.model.capabilities.get("stream") is not False
+        return request.stream and self.quirks.streams and streams
 
     def decoder(self, request: Request, route: Route, head: Head) -> Decoder:
-        return TranscriptEvents(request, self.quirks.codes)
+        return TranscriptEvents(request, route.prices, self.quirks.codes)
 
     def explain(self, head: Head, body: bytes) -> UpstreamError:
         return explain(head, body, self.quirks.codes)
@@ -134,16 +128,11 @@ class OpenAITranscription(MediaAdapter):
 
 def upstream_format(typed: TranscriptionBody, route: Route) -> str:
     """The format to ask this model for. ApiError(REQUEST_001) when it has none that will do."""
-    offered = tuple(
-        str(name)
-        for name in cast(
-            "list[object]", route.model.capabilities.get("upstream_formats") or list(_ALL_FORMATS)
-        )
-    )
+    offered = texts(route.model.capabilities.get("upstream_formats")) or _ALL_FORMATS
     asked = typed.response_format or "json"
     if asked == "diarized_json":
         wanted: tuple[str, ...] = ("diarized_json",)
-    elif asked in _TIMED:
+    elif needs(typed):
         wanted = ("verbose_json",)
     else:
         wanted = ("json", "verbose_json")
@@ -151,23 +140,38 @@ def upstream_format(typed: TranscriptionBody, route: Route) -> str:
         if name in offered:
             return name
     lacking = "speakers" if asked == "diarized_json" else "times"
-    legal = ["json", "text", *(("diarized_json",) if "diarized_json" in offered else ())]
-    raise ApiError(
-        "REQUEST_001",
-        f"This model tells no {lacking}, so {asked} cannot be made; "
-        f"use one of: {', '.join(legal)}.",
-        param="response_format",
-        reason="unsupported_response_format",
-        details={"legal": legal},
-    )
+    more = ("diarized_json",) if "diarized_json" in offered else ()
+    refuse_format(asked, lacking, ("json", "text", *more))
 
 
-def measured_usage(request: Request, transcript: Transcript) -> Usage | None:
-    """Where the upstream counted nothing: the length it says, else the one we measured."""
-    length_ms = transcript.duration_ms
-    if length_ms is None:
-        length_ms = request.audio_ms
-    return None if length_ms is None else Usage(audio_ms=length_ms)
+def _given(typed: TranscriptionBody, route: Route, legal: frozenset[str]) -> list[tuple[str, str]]:
+    """The caller's parameters as form fields, lists repeated. A language goes into the list where
+    the model takes only that (gpt-transcribe), and the other way round if it is one."""
+    fields: list[tuple[str, str]] = []
+    languages, language = typed.languages, typed.language
+    if language is not None and "language" not in legal and languages is None:
+        languages, language = [language], None
+    elif languages is not None and len(languages) == 1 and "languages" not in legal:
+        languages, language = None, language or languages[0]
+    if language is not None:
+        fields.append(("language", language))
+    if typed.prompt is not None:
+        fields.append(("prompt", typed.prompt))
+    if typed.temperature is not None:
+        fields.append(("temperature", f"{typed.temperature:g}"))
+    fields += [("languages", one) for one in languages or ()]
+    for name in _LISTS:
+        if name != "languages":
+            fields += [(name, one) for one in getattr(typed, name) or ()]
+    chunking = bytes(typed.chunking_strategy)
+    default = route.model.capabilities.get("default_chunking")
+    if chunking.startswith(b'"'):
+        fields.append(("chunking_strategy", msgspec.json.decode(chunking, type=str)))
+    elif chunking not in (b"", b"null"):
+        fields.append(("chunking_strategy", chunking.decode()))
+    elif isinstance(default, str):
+        fields.append(("chunking_strategy", default))
+    return fields
 
 
 def transcript_of(document: dict[str, object], request: Request) -> Transcript:
@@ -183,23 +187,16 @@ def transcript_of(document: dict[str, object], request: Request) -> Transcript:
     )
 
 
-def milliseconds(seconds: object) -> int | None:
-    """Seconds as a number, within a year; None for anything else."""
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        return None
-    return round(seconds * 1000) if 0 <= seconds < 31_536_000 else None
-
-
 def _segment(item: dict[str, object]) -> Segment:
     return Segment(
         text=text(item.get("text")) or "",
         start_ms=milliseconds(item.get("start")),
         end_ms=milliseconds(item.get("end")),
-        speaker=text(item.get("speaker")),
+        speaker=label(item.get("speaker")) or label(item.get("speaker_id")),
         extra={
             name: value
             for name, value in item.items()
-            if name not in ("text", "start", "end", "speaker", "type")
+            if name not in ("text", "start", "end", "speaker", "speaker_id", "type")
         },
     )
 
@@ -209,4 +206,5 @@ def _word(item: dict[str, object]) -> Word:
         text=text(item.get("word")) or text(item.get("text")) or "",
         start_ms=milliseconds(item.get("start")),
         end_ms=milliseconds(item.get("end")),
+        speaker=label(item.get("speaker")) or label(item.get("speaker_id")),
     )
