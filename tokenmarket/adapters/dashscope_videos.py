@@ -17,8 +17,8 @@ What a reader must know:
 * The base URL is that of chat (…/compatible-mode/v1); paths here begin at the host.
 * UNKNOWN means that the id is older than a day, or never was: ``Missing``.
 * ``usage`` has had four forms; ``duration`` of those with a source video is the sum of both.
-* There is no reference of ours in a task and no list that shows orders: a create whose answer was
-  lost cannot be found again.
+* There is no reference of ours in a task and no list that shows what was ordered: a create whose
+  answer was lost cannot be found again.
 * Keys, tasks and files belong to one region.
 """
 

@@ -22,6 +22,7 @@ from tokenmarket.adapters import (
     jina,
     kling,
     minimax,
+    minimax_videos,
     mistral,
     moonshot,
     newapi,
@@ -147,6 +148,7 @@ VIDEO: dict[str, VideoAdapter] = {
     "ark": ark_videos.VIDEO,
     "dashscope": dashscope_videos.VIDEO,
     "kling": kling.VIDEO,
+    "minimax": minimax_videos.VIDEO,
     "sandbox": sandbox.VIDEO,
 }
 
