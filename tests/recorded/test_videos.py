@@ -10,9 +10,15 @@ import pytest
 
 from tests.recorded import exchanges
 from tests.unit.adapters.videos import handle, order, route
-from tokenmarket.adapters import dashscope_videos
+from tokenmarket.adapters import dashscope_videos, gemini_videos
 from tokenmarket.adapters.protocol import Head
-from tokenmarket.adapters.video_protocol import Accepted, Running, Succeeded
+from tokenmarket.adapters.video_protocol import (
+    Accepted,
+    Failed,
+    Observation,
+    Running,
+    Succeeded,
+)
 from tokenmarket.core.usage import Usage
 
 
@@ -54,3 +60,49 @@ def test_wan(recorded: Path) -> None:
             else:
                 assert seen == Running(provider_state="RUNNING")
     assert ended == 2
+
+
+def test_veo_at_gemini(recorded: Path) -> None:
+    """A create, a poll without ``done``, and the file behind the key."""
+    base_url = "https://generativelanguage.googleapis.com/v1beta"
+    adapter = gemini_videos.VIDEO
+    where = route("gemini", "veo-3.1-lite-generate-preview", base_url)
+    made, *polls = recordings(recorded, "gemini.video")
+    accepted = adapter.accepted(order(), where, head(made), exchanges.body_bytes(made))
+    assert isinstance(accepted, Accepted)
+    task = handle(upstream_id=accepted.upstream_id)
+    seen: list[object] = []
+    for poll in polls:
+        assert poll["request"]["url"] == base_url + adapter.poll(task, where).path
+        seen.append(adapter.observe(task, where, head(poll), exchanges.body_bytes(poll)))
+    running, done = seen
+    assert running == Running(provider_state="running")
+    assert isinstance(done, Succeeded)
+    assert done.outputs[0].file.credentialed
+    assert (
+        done.outputs[0].file.url
+        == polls[-1]["response"]["body"]["response"]["generateVideoResponse"]["generatedSamples"][
+            0
+        ]["video"]["uri"]
+    )
+
+
+def test_interactions_that_made_no_video(recorded: Path) -> None:
+    """Texts of other models: each is over without a video, or still running."""
+    adapter, where = gemini_videos.VIDEO, route("gemini", "gemini-omni-1.1-flash")
+    states: dict[str, type[Observation]] = {
+        "completed": Failed,
+        "requires_action": Failed,
+        "incomplete": Failed,
+        "in_progress": Running,
+    }
+    met: set[str] = set()
+    for exchange in recordings(recorded, "gemini.interactions"):
+        body = exchanges.body_bytes(exchange)
+        accepted = adapter.accepted(order(), where, head(exchange), body)
+        assert isinstance(accepted, Accepted)
+        state = exchange["response"]["body"]["status"]
+        seen = adapter.observe(handle(), where, head(exchange), body)
+        assert isinstance(seen, states[state]), state
+        met.add(state)
+    assert met == states.keys()

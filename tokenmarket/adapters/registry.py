@@ -18,6 +18,7 @@ from tokenmarket.adapters import (
     fireworks,
     gemini,
     gemini_images,
+    gemini_videos,
     groq,
     jina,
     kling,
@@ -34,6 +35,7 @@ from tokenmarket.adapters import (
     siliconflow,
     tei,
     together,
+    vertex_videos,
     vllm,
     voyage,
     xai,
@@ -147,9 +149,11 @@ def find(adapter: str, operation: str) -> Adapter | MediaAdapter | None:
 VIDEO: dict[str, VideoAdapter] = {
     "ark": ark_videos.VIDEO,
     "dashscope": dashscope_videos.VIDEO,
+    "gemini": gemini_videos.VIDEO,
     "kling": kling.VIDEO,
     "minimax": minimax_videos.VIDEO,
     "sandbox": sandbox.VIDEO,
+    "vertex": vertex_videos.VIDEO,
 }
 
 

@@ -29,7 +29,7 @@ _ONE_OF = {
     "transcription": ("audio_second", "audio_input_token", "input_token", "request"),
     "translation": ("audio_second", "audio_input_token", "input_token", "request"),
     "rerank": ("search", "input_token", "request"),
-    "video": ("video_second", "video_token", "request"),
+    "video": ("video_second", "video_token", "output_token", "request"),
     "moderation": ("input_token", "request"),
 }
 # A capability that lets a caller ask for a further unit.
