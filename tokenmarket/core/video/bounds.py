@@ -70,6 +70,7 @@ def settled_usage(
         "video_token": _video_tokens(
             video, made_ms + (input_ms or 0), video.fps or FPS_USUAL, count
         ),
+        "output_token": div_ceil(made_ms * able.output_tokens_per_second, 1000),
         "request": count,
         "input_video_second": bounds.get("input_video_second", 0) if input_ms is None else input_ms,
         "image": max(0, _billed_images(video, able)),
@@ -86,7 +87,7 @@ def settled_usage(
             counts[row.field] = told
         elif own.get(unit, 0):
             counts[row.field] = own[unit]
-            estimated = estimated or unit == "video_token"
+            estimated = estimated or unit in ("video_token", "output_token")
     said = Usage(estimated=estimated, attributes=None if reported is None else reported.attributes)
     return msgspec.structs.replace(said, **counts)
 

@@ -336,3 +336,15 @@ def test_the_rooms_know_it_as_a_request() -> None:
     request = plan_request(video, b"{}")
     assert (request.operation, request.model, request.typed) == ("video", "m", video)
     assert (request.bound, request.attributes) == (video.bound, video.attributes)
+
+
+def test_a_video_billed_by_output_tokens_is_not_free_where_nobody_told_them() -> None:
+    row: dict[str, object] = {"seconds": [5], "output_tokens_per_second": 6_000}
+    sheet = price_sheet([price_row("output_token", "17.5")])
+    video = resolve(
+        VideoRequest("m", prompt="a lake"), Model("m", "video", "M", "M", "v", capabilities=row)
+    )
+    usage = settled_usage(video, row, sheet, reported=None, delivered_ms=5_001)
+    assert usage == Usage(output_tokens=30_006, estimated=True)
+    told = Usage(output_tokens=28_960)
+    assert settled_usage(video, row, sheet, reported=told, delivered_ms=5_001) == told
