@@ -79,7 +79,7 @@ class Rendered(msgspec.Struct):
 class MediaRooms:
     """Of one process. Owns nothing: fetch and shelf are handed in by app.py."""
 
-    def __init__(self, fetcher: Fetcher, shelf: Shelf | None) -> None:
+    def __init__(self, fetcher: Fetcher, shelf: Shelf) -> None:
         self._fetcher = fetcher
         self._shelf = shelf
         self._transcoding = transcode.available()
@@ -121,7 +121,7 @@ class MediaRooms:
         upload = item.upload
         if upload is None:
             return item
-        url = await self._keep(org_id, request.request_id, upload.data(), upload.content_type)
+        url = await self._shelf.keep(org_id, request.request_id, upload.data(), upload.content_type)
         return Input(item.role, item.param, url=url)
 
     def _speech_format(self, adapter: MediaAdapter, route: Route, typed: SpeechBody) -> str:
@@ -289,7 +289,7 @@ class MediaRooms:
             return Picture(b64_json=base64.b64encode(data).decode("ascii"), facts=item.facts)
         data = await self.bytes_of(item, route, key)
         found = sniff(data[:HEAD_BYTES]) or "application/octet-stream"
-        url = await self._keep(org_id, request.request_id, data, found)
+        url = await self._shelf.keep(org_id, request.request_id, data, found)
         return Picture(url=url, facts=item.facts)
 
     async def _audio(self, request: Request, route: Route, reply: Reply, key: Headers) -> Rendered:
@@ -309,11 +309,6 @@ class MediaRooms:
     def speech(self, request: Request, client: Client, begin: Callable[[], None]) -> Speech:
         """The way of audio that streams."""
         return Speech(request, client, begin)
-
-    async def _keep(self, org_id: str, request_id: str, data: bytes, content_type: str) -> str:
-        if self._shelf is None:
-            raise ApiError("PLATFORM_001", "No place for files is set up here.")
-        return await self._shelf.keep(org_id, request_id, data, content_type)
 
     async def bytes_of(self, item: Produced, route: Route, key: Headers) -> bytes:
         """The file itself, wherever the upstream put it. ``key``: our credential there."""

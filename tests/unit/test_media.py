@@ -26,7 +26,7 @@ from tokenmarket.core.pricing import price_sheet
 from tokenmarket.core.requests import Request
 from tokenmarket.core.usage import Usage
 from tokenmarket.exchange import Attempt
-from tokenmarket.media import MediaRooms
+from tokenmarket.media import MediaRooms, Shelf
 from tokenmarket.upstream.fetch import Fetcher
 from tokenmarket.upstream.outbound import Answer
 
@@ -119,7 +119,7 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 async def collected(script: Script, adapter: MediaAdapter, parts: int = 1) -> Reply:
     request = Request("images", "m", b"{}", ImageBody("m", "a cat"), n=parts)
-    rooms = MediaRooms(cast("Fetcher", None), None)
+    rooms = MediaRooms(cast("Fetcher", None), cast("Shelf", None))
     attempt = Attempt("p", "m-upstream", 0)
     return await rooms.collect(
         adapter, ROUTE, request, [request] * parts, [CREATE] * parts, script.send, attempt, int
