@@ -57,6 +57,7 @@ from tokenmarket.upstream.credentials import Credential
 from tokenmarket.upstream.outbound import Answer, Outbound
 
 ERROR_BODY_BYTES_MAX = 256 * 1024
+THREAD_BYTES = 8 * 1024 * 1024  # of an upload; reading it takes some 5 ms
 ATTEMPTS_PER_ROUTE_MAX = 4  # keys of a pool that may be refused one after the other
 _TEXT = frozenset({"chat", "completions", "embeddings"})  # JSON in, no files, no media rooms
 
@@ -165,7 +166,7 @@ class Gateway:
                 check_content_type(inbound)
                 request = parse(exchange.operation, inbound.body)
             else:
-                request = intake(exchange.operation, inbound)
+                request = await self._taken_in(exchange.operation, inbound)
             exchange.request = request
             request.request_id = exchange.request_id
             request.created_s = inbound.accepted_us // 1_000_000
@@ -184,6 +185,12 @@ class Gateway:
         finally:
             if claim is not None:
                 claim.release()
+
+    async def _taken_in(self, operation: str, inbound: Inbound) -> Request:
+        """A form is read from its spool: what takes long does so beside the event loop."""
+        if inbound.spool is not None and inbound.spool.size > THREAD_BYTES:
+            return await asyncio.to_thread(intake, operation, inbound)
+        return intake(operation, inbound)
 
     async def _authenticate(self, inbound: Inbound) -> Caller:
         token = bearer_token(inbound)
