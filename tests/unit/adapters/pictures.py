@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import struct
+import zlib
 from typing import Any
 
 import msgspec
@@ -19,9 +21,18 @@ from tokenmarket.core.requests import Request
 from tokenmarket.core.uploads import joined, memory_upload
 
 OK = Head(200, {})
-# One white pixel.
-PNG = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsgHZOAAAAABJRU5ErkJggg=="
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+# One white pixel, in grey.
+PNG = (
+    b"\x89PNG\r\n\x1a\n"
+    + _chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0))
+    + _chunk(b"IDAT", zlib.compress(b"\x00\xff"))
+    + _chunk(b"IEND", b"")
 )
 PNG_B64 = base64.b64encode(PNG).decode()
 DATA_URL = f"data:image/png;base64,{PNG_B64}"
