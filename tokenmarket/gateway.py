@@ -381,6 +381,8 @@ class Gateway:
         if client.gone:
             return
         if client.begun:
+            if _is_bare_audio(exchange):
+                return  # an unfinished answer is closed: nothing else tells a player it was cut
             client.end(error_event(error, exchange.request_id, self.docs_url))
         else:
             client.respond(
@@ -418,3 +420,8 @@ class Gateway:
             replayed=True,
         )
         client.respond(answer.status, head, answer.body)
+
+
+def _is_bare_audio(exchange: Exchange) -> bool:
+    request = exchange.request
+    return exchange.operation == "speech" and request is not None and not request.stream

@@ -1,6 +1,7 @@
 """Groq (https://console.groq.com/docs/openai; facts as of 2026-11-23)."""
 
 from tokenmarket.adapters.kit.openai_chat import OpenAIChat
+from tokenmarket.adapters.kit.openai_speech import OpenAISpeech, SpeechQuirks
 from tokenmarket.adapters.kit.openai_transcription import (
     OpenAITranscription,
     TranscriptionQuirks,
@@ -23,5 +24,11 @@ TRANSCRIPTION = OpenAITranscription(
     TranscriptionQuirks(
         drop=frozenset({"languages", "keywords", "include", "chunking_strategy"})
         | {"known_speaker_names", "known_speaker_references"}
+    )
+)
+# Which of the formats a model makes is its capability ``upstream_formats`` (Orpheus: wav alone).
+SPEECH = OpenAISpeech(
+    SpeechQuirks(
+        formats=("wav", "flac", "mp3"), drop=frozenset({"instructions", "language", "user"})
     )
 )

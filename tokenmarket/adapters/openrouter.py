@@ -12,6 +12,7 @@ from tokenmarket.adapters.kit.openai_images import (
     uploads,
 )
 from tokenmarket.adapters.kit.openai_request import HEADERS, raw, unsupported
+from tokenmarket.adapters.kit.openai_speech import OpenAISpeech, SpeechQuirks
 from tokenmarket.adapters.kit.picture_sizes import data_url
 from tokenmarket.adapters.kit.quirks import Quirks
 from tokenmarket.adapters.kit.rerank import Rerank, RerankQuirks
@@ -79,3 +80,5 @@ IMAGES = OpenRouterImages(
         codes=_OWN.codes,
     )
 )
+# Would make pcm where no format is named; the adapter always names one.
+SPEECH = OpenAISpeech(SpeechQuirks(formats=("mp3", "pcm"), codes=_OWN.codes))

@@ -62,6 +62,7 @@ ADAPTERS: dict[str, dict[str, Adapter | MediaAdapter]] = {
     "gemini": {"embeddings": gemini.EMBEDDINGS, "images": gemini_images.IMAGES},
     "groq": {
         "chat": groq.CHAT,
+        "speech": groq.SPEECH,
         "transcription": groq.TRANSCRIPTION,
         "translation": groq.TRANSCRIPTION,
     },
@@ -101,6 +102,7 @@ ADAPTERS: dict[str, dict[str, Adapter | MediaAdapter]] = {
         "embeddings": openrouter.EMBEDDINGS,
         "images": openrouter.IMAGES,
         "rerank": openrouter.RERANK,
+        "speech": openrouter.SPEECH,
     },
     "perplexity": {"chat": perplexity.CHAT},
     "sandbox": {

@@ -7,15 +7,13 @@ here; the others answer bare audio, and characters are what is billed.
 
 from __future__ import annotations
 
-import base64
-import binascii
-
 import msgspec
 
 from tokenmarket.adapters.kit.openai_errors import explain, inside_200
 from tokenmarket.adapters.kit.openai_request import HEADERS, drop, raw
 from tokenmarket.adapters.kit.quirks import GATEWAY_FIELDS
 from tokenmarket.adapters.kit.shape import count, mapping, text
+from tokenmarket.adapters.kit.speech import RawAudio, audio_bytes, characters_of, formats_of
 from tokenmarket.adapters.kit.sse import Events
 from tokenmarket.adapters.protocol import (
     Again,
@@ -30,6 +28,8 @@ from tokenmarket.core.catalog import Route
 from tokenmarket.core.errors import FailureKind, UpstreamError
 from tokenmarket.core.requests import Request
 from tokenmarket.core.usage import Usage
+
+_INSTRUCTIONS = frozenset({"instructions"})
 
 _decode = msgspec.json.Decoder(dict[str, object]).decode
 _encode = msgspec.json.Encoder().encode
@@ -56,6 +56,8 @@ class OpenAISpeech(MediaAdapter):
         for name in (*GATEWAY_FIELDS, "stream_format"):
             fields.pop(name, None)
         drop(fields, self.quirks.drop, dropped)
+        if route.model.capabilities.get("instructions") is False:
+            drop(fields, _INSTRUCTIONS, dropped)
         fields["model"] = raw(route.upstream_model)
         fields["voice"] = raw(request.voice)
         typed = request.typed
@@ -71,12 +73,13 @@ class OpenAISpeech(MediaAdapter):
 
     def speech(self, request: Request, route: Route, head: Head) -> SpeechDecoder:
         characters = characters_of(request)
-        if head.headers.get("content-type", "").startswith("text/event-stream"):
+        if head.headers.get("content-type", "").lower().startswith("text/event-stream"):
             return SpeechEvents(characters, self.quirks.codes)
-        return RawAudio(characters, head, self.quirks.codes)
+        expected = None if _counts_tokens(route) else Usage(characters=characters)
+        return RawAudio(expected, head, self.quirks.codes)
 
     def speech_formats(self, route: Route) -> tuple[str, ...]:
-        return self.quirks.formats
+        return formats_of(route, self.quirks.formats)
 
     def read(self, request: Request, route: Route, head: Head, body: bytes) -> Reply | Again:
         raise UpstreamError("upstream_error", "speech is read as it comes")
@@ -87,46 +90,6 @@ class OpenAISpeech(MediaAdapter):
 
 def _counts_tokens(route: Route) -> bool:
     return route.model.capabilities.get("speech_usage") == "events"
-
-
-def characters_of(request: Request) -> int:
-    """Unicode code points of the text: what is billed where the upstream does not count."""
-    typed = request.typed
-    return len(typed.input) if isinstance(typed, SpeechBody) else 0
-
-
-class RawAudio:
-    """Bare audio bytes, billed by the character."""
-
-    def __init__(self, characters: int, head: Head, codes: dict[str, FailureKind]) -> None:
-        self.expected: Usage | None = Usage(characters=characters)
-        self.usage: Usage | None = None
-        self.finish_reason: str | None = None
-        self.upstream_id = head.headers.get("x-request-id")
-        self.delivered_output = False
-        self._codes = codes
-        self._json = b"" if "json" in head.headers.get("content-type", "") else None
-
-    def feed(self, data: bytes) -> bytes:
-        if self._json is not None:
-            self._json += data[:65536]
-            return b""
-        self.delivered_output = True
-        return data
-
-    def finish(self) -> bytes:
-        if self._json is not None:
-            try:
-                raise inside_200(_decode(self._json), self._codes)
-            except msgspec.DecodeError:
-                raise UpstreamError("upstream_error", "the answer is no audio") from None
-        if not self.delivered_output:
-            raise UpstreamError("upstream_error", "the upstream's audio is empty")
-        self.usage = self.expected
-        return b""
-
-    def tail(self, usage_json: bytes | None) -> bytes:
-        return b""
 
 
 class SpeechEvents:
@@ -150,6 +113,8 @@ class SpeechEvents:
         rest = b"".join([self._take(event) for event in self._events.close()])
         if not self._done:
             raise UpstreamError("stream_broken", "the speech ended without its last event")
+        if not self.delivered_output:
+            raise UpstreamError("upstream_error", "the upstream's audio is empty")
         return rest
 
     def tail(self, usage_json: bytes | None) -> bytes:
@@ -164,8 +129,9 @@ class SpeechEvents:
             raise UpstreamError("upstream_error", "an event of the stream is no JSON") from None
         kind = event.get("type")
         if kind == "speech.audio.delta":
-            self.delivered_output = True
-            return audio_bytes(text(event.get("audio")) or text(event.get("delta")))
+            audio = audio_bytes(text(event.get("audio")) or text(event.get("delta")))
+            self.delivered_output = self.delivered_output or bool(audio)
+            return audio
         if kind == "speech.audio.done":
             self._done = True
             usage = mapping(event.get("usage"))
@@ -179,11 +145,3 @@ class SpeechEvents:
         if kind is None or kind == "error" or "error" in event:
             raise inside_200(event, self._codes)
         return b""
-
-
-def audio_bytes(value: str | None) -> bytes:
-    """Base64 of an event. UpstreamError when it is none."""
-    try:
-        return base64.b64decode(value or "", validate=True)
-    except (binascii.Error, ValueError):
-        raise UpstreamError("upstream_error", "the upstream's audio is malformed") from None
