@@ -2,6 +2,7 @@
 
 from msgspec.structs import replace
 
+from tokenmarket.adapters.kit.newapi_codes import CODES
 from tokenmarket.adapters.kit.openai_chat import OpenAIChat, OpenAICompletions
 from tokenmarket.adapters.kit.openai_embeddings import OpenAIEmbeddings
 from tokenmarket.adapters.kit.openai_images import ImageQuirks, OpenAIImages
@@ -12,15 +13,7 @@ _OWN = Quirks(
     custom_tools=True,
     drop=frozenset({"store", "moderation", "metadata"}),
     refuse=frozenset(),  # they translate the legacy forms themselves
-    codes={
-        "insufficient_user_quota": "no_balance",  # HTTP 403
-        "get_channel_failed": "overloaded",
-        "channel:no_available_key": "overloaded",
-        "bad_response_status_code": "upstream_error",
-        "empty_response": "upstream_error",
-        "prompt_blocked": "content_policy",
-        "sensitive_words_detected": "content_policy",
-    },
+    codes=CODES,
     base64=False,
 )
 

@@ -27,6 +27,7 @@ from tokenmarket.adapters import (
     mistral,
     moonshot,
     newapi,
+    newapi_videos,
     ollama,
     openai,
     openrouter,
@@ -154,6 +155,7 @@ VIDEO: dict[str, VideoAdapter] = {
     "gemini": gemini_videos.VIDEO,
     "kling": kling.VIDEO,
     "minimax": minimax_videos.VIDEO,
+    "newapi": newapi_videos.VIDEO,
     "sandbox": sandbox.VIDEO,
     "vertex": vertex_videos.VIDEO,
 }
