@@ -6,10 +6,12 @@ or an address of ours).
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from tokenmarket.core.media.sniff import sniff
 from tokenmarket.core.requests import Request
 from tokenmarket.core.usage import Item, Usage, usage_json
 
@@ -54,7 +56,10 @@ def image_events(
     pictures: Sequence[Picture],
     usage: bytes | None,
 ) -> bytes:
-    """One ``completed`` event a picture, for upstreams that do not stream; usage on the last."""
+    """One ``completed`` event a picture, for upstreams that do not stream; usage on the last.
+
+    The schema requires size, quality, background and format: "auto" where nobody said.
+    """
     kind = "image_generation" if request.variant == "generations" else "image_edit"
     shared = {name: value for name, value in members.items() if name not in ("data", "created")}
     events = b""
@@ -62,6 +67,10 @@ def image_events(
         event: dict[str, object] = {
             "type": f"{kind}.completed",
             "created_at": request.created_s,
+            "size": "auto",
+            "quality": "auto",
+            "background": "auto",
+            "output_format": _format_of(picture),
             **shared,
             **picture.members(),
         }
@@ -69,6 +78,12 @@ def image_events(
             event["usage"] = msgspec.Raw(usage or b"null")
         events += b"event: %b.completed\ndata: %b\n\n" % (kind.encode(), _encode(event))
     return events
+
+
+def _format_of(picture: Picture) -> str:
+    """What the bytes are: png, jpeg, webp …"""
+    head = base64.b64decode((picture.b64_json or "")[:64] + "==")
+    return (sniff(head) or "image/png").rpartition("/")[2]
 
 
 def speech_done_event(usage: bytes | None) -> bytes:
