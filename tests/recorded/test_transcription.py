@@ -100,3 +100,66 @@ def test_openai_streams(recorded: Path, cut: int) -> None:
         assert json.loads(events[-3].removeprefix("data: "))["usage"] == {}
         assert events[-2:] == ["data: [DONE]", ""]
         assert decoder.usage == Usage(audio_input_tokens=37, output_tokens=145)
+
+
+def one(folder: Path, name: str, adapter_name: str) -> list[tuple[dict[str, Any], Reply]]:
+    """(their document, our reply) of every exchange of a file."""
+    at = route(adapter_name)
+    return [(theirs(exchange), read(at, exchange)) for exchange in recordings(folder, name)]
+
+
+def test_deepgram(recorded: Path) -> None:
+    found = one(recorded, "deepgram.transcription", "deepgram")
+    assert len(found) >= 2
+    for document, reply in found:
+        best = document["results"]["channels"][0]["alternatives"][0]
+        assert rendered(reply, "text") == best["transcript"] + "\n"
+        assert reply.usage == Usage(audio_ms=round(document["metadata"]["duration"] * 1000))
+        assert reply.upstream_id == document["metadata"]["request_id"]
+        words = json.loads(rendered(reply, "verbose_json", "word"))["words"]
+        assert len(words) == len(best["words"])
+        assert len(rendered(reply, "srt").split("\n\n")) > 1
+        if "speaker" in best["words"][0]:
+            assert '"speaker":"A"' in rendered(reply, "diarized_json")
+
+
+def test_elevenlabs(recorded: Path) -> None:
+    for document, reply in one(recorded, "elevenlabs.transcription", "elevenlabs"):
+        assert rendered(reply, "text") == document["text"] + "\n"
+        assert reply.transcript is not None
+        assert not any(word.text.isspace() for word in reply.transcript.words)
+        assert "00:00:00,199 --> 00:00:02,479\nHello from the" in rendered(reply, "srt")
+        assert reply.usage == Usage(audio_ms=2500)  # they told no length
+
+
+def test_mistral(recorded: Path) -> None:
+    found = one(recorded, "mistral.transcription", "mistral")
+    assert len(found) >= 2
+    for document, reply in found:
+        assert rendered(reply, "text") == document["text"] + "\n"
+        assert reply.usage == Usage(audio_ms=1000 * document["usage"]["prompt_audio_seconds"])
+        if document["segments"]:
+            assert '"speaker":"A"' in rendered(reply, "diarized_json")
+
+
+def test_xai(recorded: Path) -> None:
+    for document, reply in one(recorded, "xai.transcription", "xai"):
+        assert rendered(reply, "text") == document["text"] + "\n"
+        assert reply.usage == Usage(audio_ms=round(document["duration"] * 1000))
+        assert '"speaker":"A"' in rendered(reply, "diarized_json")
+        assert "00:00:00.121 --> 00:00:03.539" in rendered(reply, "vtt")
+
+
+@pytest.mark.parametrize("name", ["cohere", "openrouter", "venice"])
+def test_text_alone(recorded: Path, name: str) -> None:
+    adapter_name = "vllm" if name == "venice" else name
+    for document, reply in one(recorded, f"{name}.transcription", adapter_name):
+        assert rendered(reply, "text") == document["text"].strip() + "\n"
+        assert reply.usage is not None
+        assert reply.usage.audio_ms
+
+
+def test_openrouter_counts_tokens(recorded: Path) -> None:
+    at = route("openrouter", *TOKENS)
+    for exchange in recordings(recorded, "openrouter.transcription"):
+        assert read(at, exchange).usage == Usage(input_tokens=37, output_tokens=12)

@@ -16,6 +16,10 @@ from tokenmarket.adapters.kit.cohere_wire import (
 )
 from tokenmarket.adapters.kit.embed import OwnEmbeddings
 from tokenmarket.adapters.kit.openai_request import HEADERS, raw
+from tokenmarket.adapters.kit.openai_transcription import (
+    PlainTranscription,
+    TranscriptionQuirks,
+)
 from tokenmarket.adapters.kit.rerank import Rerank, RerankQuirks
 from tokenmarket.adapters.kit.shape import count, mapping
 from tokenmarket.adapters.protocol import Head, UpstreamRequest
@@ -61,5 +65,20 @@ class CohereEmbeddings(OwnEmbeddings):
         return explain_cohere(head, body)
 
 
+class CohereTranscription(PlainTranscription):
+    """Text, and no usage: the measured length is billed."""
+
+    def explain(self, head: Head, body: bytes) -> UpstreamError:
+        return explain_cohere(head, body)
+
+
 RERANK = CohereRerank(RerankQuirks(passes=frozenset({"max_tokens_per_doc"})))
 EMBEDDINGS = CohereEmbeddings()
+
+# ``POST /v2/audio/transcriptions`` (recorded 2026-08-13): model, language and file.
+TRANSCRIPTION = CohereTranscription(
+    TranscriptionQuirks(
+        drop=frozenset({"languages", "keywords", "prompt", "temperature", "include"})
+        | {"chunking_strategy", "known_speaker_names", "known_speaker_references"}
+    )
+)

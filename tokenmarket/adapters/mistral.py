@@ -5,7 +5,14 @@ from msgspec.structs import replace
 from tokenmarket.adapters.kit.moderation import Moderation, ModerationQuirks
 from tokenmarket.adapters.kit.openai_chat import OpenAIChat
 from tokenmarket.adapters.kit.openai_embeddings import OpenAIEmbeddings
+from tokenmarket.adapters.kit.openai_transcription import (
+    OpenAITranscription,
+    TranscriptionQuirks,
+)
 from tokenmarket.adapters.kit.quirks import OPENAI_ONLY, Quirks
+from tokenmarket.adapters.kit.transcribe import needs, refuse_format
+from tokenmarket.core.bodies import TranscriptionBody
+from tokenmarket.core.catalog import Route
 
 _OWN = Quirks(
     drop=OPENAI_ONLY | {"logprobs", "top_logprobs", "user"},
@@ -42,6 +49,29 @@ MODERATION = Moderation(
             ("criminal", "illicit"),
             ("dangerous_and_criminal_content", "illicit"),  # models before 2603
         ),
+        codes=_OWN.codes,
+    )
+)
+
+
+class VoxtralTranscription(OpenAITranscription):
+    """No response_format: times are asked for as such, speakers with ``diarize``. The seconds that
+    it bills are in ``usage.prompt_audio_seconds``."""
+
+    def format_fields(self, typed: TranscriptionBody, route: Route) -> list[tuple[str, str]]:
+        lacking = needs(typed)
+        if lacking == "words":  # asked for words it tells no segments, and the other way round
+            refuse_format("verbose_json", lacking, ())
+        if not lacking:
+            return []
+        fields = [("timestamp_granularities[]", "segment")]
+        return [("diarize", "true"), *fields] if lacking == "speakers" else fields
+
+
+TRANSCRIPTION = VoxtralTranscription(
+    TranscriptionQuirks(
+        drop=frozenset({"languages", "keywords", "prompt", "include", "chunking_strategy"})
+        | {"known_speaker_names", "known_speaker_references"},
         codes=_OWN.codes,
     )
 )

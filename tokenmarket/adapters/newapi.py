@@ -6,6 +6,10 @@ from tokenmarket.adapters.kit.newapi_codes import CODES
 from tokenmarket.adapters.kit.openai_chat import OpenAIChat, OpenAICompletions
 from tokenmarket.adapters.kit.openai_embeddings import OpenAIEmbeddings
 from tokenmarket.adapters.kit.openai_images import ImageQuirks, OpenAIImages
+from tokenmarket.adapters.kit.openai_transcription import (
+    OpenAITranscription,
+    TranscriptionQuirks,
+)
 from tokenmarket.adapters.kit.quirks import Quirks
 from tokenmarket.adapters.kit.rerank import Rerank, RerankQuirks
 
@@ -23,3 +27,4 @@ EMBEDDINGS = OpenAIEmbeddings(replace(_OWN, path="/embeddings"))
 RERANK = Rerank(RerankQuirks(returns_documents=True, codes=_OWN.codes))
 # The vendor's answer comes back as it is, bytes or addresses; what it cannot take is its 400.
 IMAGES = OpenAIImages(ImageQuirks(codes=_OWN.codes))
+TRANSCRIPTION = OpenAITranscription(TranscriptionQuirks(codes=_OWN.codes))

@@ -13,6 +13,10 @@ from tokenmarket.adapters.kit.openai_images import (
 )
 from tokenmarket.adapters.kit.openai_request import HEADERS, raw, unsupported
 from tokenmarket.adapters.kit.openai_speech import OpenAISpeech, SpeechQuirks
+from tokenmarket.adapters.kit.openai_transcription import (
+    OpenAITranscription,
+    TranscriptionQuirks,
+)
 from tokenmarket.adapters.kit.picture_sizes import data_url
 from tokenmarket.adapters.kit.quirks import Quirks
 from tokenmarket.adapters.kit.rerank import Rerank, RerankQuirks
@@ -82,3 +86,5 @@ IMAGES = OpenRouterImages(
 )
 # Would make pcm where no format is named; the adapter always names one.
 SPEECH = OpenAISpeech(SpeechQuirks(formats=("mp3", "pcm"), codes=_OWN.codes))
+# OpenAI's form (recorded 2026-08-19); usage in tokens, without what kind they are.
+TRANSCRIPTION = OpenAITranscription(TranscriptionQuirks(codes=_OWN.codes))

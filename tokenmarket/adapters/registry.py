@@ -10,11 +10,15 @@ from __future__ import annotations
 from tokenmarket.adapters import (
     ark,
     ark_videos,
+    assemblyai,
+    azure_transcription,
     bedrock,
     cohere,
     dashscope,
     dashscope_videos,
+    deepgram_transcription,
     deepseek,
+    elevenlabs_transcription,
     fireworks,
     gemini,
     gemini_images,
@@ -46,9 +50,17 @@ from tokenmarket.adapters.protocol import Adapter, MediaAdapter
 from tokenmarket.adapters.video_protocol import VideoAdapter
 
 ADAPTERS: dict[str, dict[str, Adapter | MediaAdapter]] = {
+    "assemblyai": {"transcription": assemblyai.TRANSCRIPTION},
+    "azure_speech": {"transcription": azure_transcription.TRANSCRIPTION},
+    "deepgram": {"transcription": deepgram_transcription.TRANSCRIPTION},
+    "elevenlabs": {"transcription": elevenlabs_transcription.TRANSCRIPTION},
     "ark": {"chat": ark.CHAT, "embeddings": ark.EMBEDDINGS},
     "bedrock": {"embeddings": bedrock.EMBEDDINGS, "rerank": bedrock.RERANK},
-    "cohere": {"embeddings": cohere.EMBEDDINGS, "rerank": cohere.RERANK},
+    "cohere": {
+        "embeddings": cohere.EMBEDDINGS,
+        "rerank": cohere.RERANK,
+        "transcription": cohere.TRANSCRIPTION,
+    },
     "dashscope": {
         "chat": dashscope.CHAT,
         "embeddings": dashscope.EMBEDDINGS,
@@ -73,6 +85,7 @@ ADAPTERS: dict[str, dict[str, Adapter | MediaAdapter]] = {
         "chat": mistral.CHAT,
         "embeddings": mistral.EMBEDDINGS,
         "moderation": mistral.MODERATION,
+        "transcription": mistral.TRANSCRIPTION,
     },
     "moonshot": {"chat": moonshot.CHAT},
     "newapi": {
@@ -81,6 +94,8 @@ ADAPTERS: dict[str, dict[str, Adapter | MediaAdapter]] = {
         "embeddings": newapi.EMBEDDINGS,
         "images": newapi.IMAGES,
         "rerank": newapi.RERANK,
+        "transcription": newapi.TRANSCRIPTION,
+        "translation": newapi.TRANSCRIPTION,
     },
     "ollama": {
         "chat": ollama.CHAT,
@@ -104,6 +119,7 @@ ADAPTERS: dict[str, dict[str, Adapter | MediaAdapter]] = {
         "images": openrouter.IMAGES,
         "rerank": openrouter.RERANK,
         "speech": openrouter.SPEECH,
+        "transcription": openrouter.TRANSCRIPTION,
     },
     "perplexity": {"chat": perplexity.CHAT},
     "sandbox": {
@@ -122,6 +138,7 @@ ADAPTERS: dict[str, dict[str, Adapter | MediaAdapter]] = {
         "embeddings": siliconflow.EMBEDDINGS,
         "images": siliconflow.IMAGES,
         "rerank": siliconflow.RERANK,
+        "transcription": siliconflow.TRANSCRIPTION,
     },
     "tei": {"embeddings": tei.EMBEDDINGS, "rerank": tei.RERANK},
     "together": {
@@ -136,9 +153,15 @@ ADAPTERS: dict[str, dict[str, Adapter | MediaAdapter]] = {
         "completions": vllm.COMPLETIONS,
         "embeddings": vllm.EMBEDDINGS,
         "rerank": vllm.RERANK,
+        "transcription": vllm.TRANSCRIPTION,
+        "translation": vllm.TRANSCRIPTION,
     },
     "voyage": {"embeddings": voyage.EMBEDDINGS, "rerank": voyage.RERANK},
-    "xai": {"chat": xai.CHAT, "images": xai.IMAGES},
+    "xai": {
+        "chat": xai.CHAT,
+        "images": xai.IMAGES,
+        "transcription": xai.TRANSCRIPTION,
+    },
     "zhipu": {"chat": zhipu.CHAT, "embeddings": zhipu.EMBEDDINGS},
 }
 

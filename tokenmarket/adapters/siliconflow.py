@@ -12,6 +12,10 @@ from tokenmarket.adapters.kit.openai_images import (
     uploads,
 )
 from tokenmarket.adapters.kit.openai_request import HEADERS, raw, unsupported
+from tokenmarket.adapters.kit.openai_transcription import (
+    PlainTranscription,
+    TranscriptionQuirks,
+)
 from tokenmarket.adapters.kit.picture_sizes import data_url
 from tokenmarket.adapters.kit.quirks import OPENAI_ONLY, Quirks
 from tokenmarket.adapters.kit.rerank import Rerank, RerankQuirks
@@ -71,6 +75,15 @@ IMAGES = SiliconFlowImages(
                 *("input_fidelity", "user", "batch_size"),
             }
         ),
+        codes=_OWN.codes,
+    )
+)
+
+# The form has but these two fields.
+TRANSCRIPTION = PlainTranscription(
+    TranscriptionQuirks(
+        drop=frozenset({"language", "languages", "keywords", "prompt", "temperature", "include"})
+        | {"chunking_strategy", "known_speaker_names", "known_speaker_references"},
         codes=_OWN.codes,
     )
 )

@@ -4,6 +4,10 @@ from msgspec.structs import replace
 
 from tokenmarket.adapters.kit.openai_chat import OpenAIChat, OpenAICompletions
 from tokenmarket.adapters.kit.openai_embeddings import OpenAIEmbeddings
+from tokenmarket.adapters.kit.openai_transcription import (
+    OpenAITranscription,
+    TranscriptionQuirks,
+)
 from tokenmarket.adapters.kit.quirks import OPENAI_ONLY, Quirks
 from tokenmarket.adapters.kit.rerank import Rerank, RerankQuirks
 
@@ -27,5 +31,12 @@ RERANK = Rerank(
                 "truncation_side",
             }
         ),
+    )
+)
+# Whisper models; its event stream has a shape of its own, so the gateway makes the events.
+TRANSCRIPTION = OpenAITranscription(
+    TranscriptionQuirks(
+        drop=frozenset({"languages", "keywords", "include", "chunking_strategy"})
+        | {"known_speaker_names", "known_speaker_references"}
     )
 )

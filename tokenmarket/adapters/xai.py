@@ -9,10 +9,16 @@ from tokenmarket.adapters.kit.openai_images import (
     uploads,
 )
 from tokenmarket.adapters.kit.openai_request import HEADERS, raw, unsupported
+from tokenmarket.adapters.kit.openai_transcription import (
+    OpenAITranscription,
+    TranscriptionQuirks,
+)
 from tokenmarket.adapters.kit.picture_sizes import data_url, ratio_of, tier_of
 from tokenmarket.adapters.kit.quirks import OPENAI_ONLY, Quirks
 from tokenmarket.adapters.kit.shape import mapping
+from tokenmarket.adapters.kit.transcribe import needs
 from tokenmarket.adapters.protocol import UpstreamRequest
+from tokenmarket.core.bodies import TranscriptionBody
 from tokenmarket.core.catalog import Route
 from tokenmarket.core.errors import UpstreamError
 from tokenmarket.core.requests import Request
@@ -87,5 +93,21 @@ IMAGES = XaiImages(
                 *("output_format", "output_compression", "input_fidelity"),
             }
         ),
+    )
+)
+
+
+class XaiTranscription(OpenAITranscription):
+    """``POST /stt`` (recorded 2026-08-10): words with times always, speakers with ``diarize``."""
+
+    def format_fields(self, typed: TranscriptionBody, route: Route) -> list[tuple[str, str]]:
+        return [("diarize", "true")] if needs(typed) == "speakers" else []
+
+
+TRANSCRIPTION = XaiTranscription(
+    TranscriptionQuirks(
+        path="/stt",
+        drop=frozenset({"languages", "keywords", "prompt", "temperature", "include"})
+        | {"chunking_strategy", "known_speaker_names", "known_speaker_references"},
     )
 )

@@ -26,10 +26,14 @@ OPERATIONS = (
 ADAPTERS = frozenset(
     {
         "ark",
+        "assemblyai",
+        "azure_speech",
         "bedrock",
         "cohere",
         "dashscope",
+        "deepgram",
         "deepseek",
+        "elevenlabs",
         "fireworks",
         "gemini",
         "groq",

@@ -8,7 +8,7 @@ and fills in what the caller left open, so that price, upstream and receipt all 
              n_max, image_tokens_max (with a size_rule: up to 1536x1024, more in proportion),
              formats [list], backgrounds [list]
     speech   voices [list], voice_aliases {name = voice}, default_voice, input_chars_max
-    audio    response_formats [list]
+    audio    response_formats [list], keyterms (takes keywords)
 
 A key that is missing sets no limit.
 """
@@ -47,6 +47,17 @@ def resolve(request: Request, model: Model) -> None:
         legal = texts(model.capabilities.get("response_formats"))
         if legal and asked not in legal:
             _not_legal("response_format", asked, legal, "unsupported_response_format")
+        request.attributes = _audio_attributes(typed, model.capabilities)
+
+
+def _audio_attributes(typed: TranscriptionBody, capabilities: dict[str, object]) -> dict[str, str]:
+    """What some charge more for."""
+    attributes: dict[str, str] = {}
+    if typed.response_format == "diarized_json":
+        attributes["speakers"] = "true"
+    if typed.keywords and capabilities.get("keyterms") is True:
+        attributes["keywords"] = "true"
+    return attributes
 
 
 def texts(value: object) -> tuple[str, ...]:

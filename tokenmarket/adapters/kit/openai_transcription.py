@@ -126,6 +126,16 @@ class OpenAITranscription(MediaAdapter):
         return explain(head, body, self.quirks.codes)
 
 
+class PlainTranscription(OpenAITranscription):
+    """Servers that know no response_format and tell nothing but the text."""
+
+    def format_fields(self, typed: TranscriptionBody, route: Route) -> list[tuple[str, str]]:
+        lacking = needs(typed)
+        if lacking:
+            refuse_format(typed.response_format or "", lacking, ("json", "text"))
+        return []
+
+
 def upstream_format(typed: TranscriptionBody, route: Route) -> str:
     """The format to ask this model for. ApiError(REQUEST_001) when it has none that will do."""
     offered = texts(route.model.capabilities.get("upstream_formats")) or _ALL_FORMATS
@@ -177,7 +187,7 @@ def _given(typed: TranscriptionBody, route: Route, legal: frozenset[str]) -> lis
 def transcript_of(document: dict[str, object], request: Request) -> Transcript:
     """A json, verbose_json or diarized_json answer."""
     return Transcript(
-        text=text(document.get("text")) or "",
+        text=(text(document.get("text")) or "").strip(),
         language=text(document.get("language")),
         duration_ms=milliseconds(document.get("duration")),
         task="translate" if request.operation == "translation" else "transcribe",

@@ -8,13 +8,16 @@ before anything is paid what its model never tells (``refuse_format``).
 from __future__ import annotations
 
 from collections.abc import Container
-from typing import NoReturn
+from typing import ClassVar, NoReturn
 
 import msgspec
 
+from tokenmarket.adapters.kit.openai_errors import explain, inside_200
 from tokenmarket.adapters.kit.quirks import GATEWAY_FIELDS, HONOURED_HERE
+from tokenmarket.adapters.kit.shape import mapping
+from tokenmarket.adapters.protocol import Head, InputMode, MediaAdapter
 from tokenmarket.core.bodies import TranscriptionBody
-from tokenmarket.core.errors import ApiError, UpstreamError
+from tokenmarket.core.errors import ApiError, FailureKind, UpstreamError
 from tokenmarket.core.parse import refuse
 from tokenmarket.core.pricing import PriceSheet
 from tokenmarket.core.requests import Request
@@ -34,6 +37,31 @@ _READ = frozenset(
 _TIMED = frozenset({"srt", "vtt", "verbose_json"})
 
 _decode = msgspec.json.Decoder(dict[str, object]).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class Transcription(MediaAdapter):
+    """Base of the adapters whose wire is not OpenAI's. ``codes``: the provider's error codes;
+    ``error_of`` finds message and code where they are under names of its own."""
+
+    inputs: ClassVar[InputMode] = "bytes"
+    codes: ClassVar[dict[str, FailureKind]] = {}
+
+    def explain(self, head: Head, body: bytes) -> UpstreamError:
+        try:
+            found = self.error_of(mapping(_decode(body)))
+        except (msgspec.DecodeError, RecursionError):
+            found = None
+        return explain(head, body if found is None else _encode({"error": found}), self.codes)
+
+    def error_of(self, document: dict[str, object]) -> dict[str, object] | None:
+        """``{"message", "code"}``; None where the body is one of those that everybody sends."""
+        return None
+
+    def failed(self, document: dict[str, object]) -> UpstreamError:
+        """A 200 that holds no transcript."""
+        found = self.error_of(document)
+        return inside_200(document if found is None else {"error": found}, self.codes)
 
 
 def audio_of(request: Request) -> tuple[TranscriptionBody, Upload]:
@@ -97,13 +125,25 @@ def document_of(body: bytes) -> dict[str, object]:
         raise UpstreamError("upstream_error", "the upstream's answer is no JSON") from None
 
 
-def milliseconds(seconds: object, per_second: int = 1000) -> int | None:
-    """Seconds as a number, within a year; None for anything else. ``per_second`` 1: they are
-    milliseconds already."""
+def milliseconds(seconds: object) -> int | None:
+    """Seconds as a number, within a year; None for anything else."""
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         return None
-    value = seconds * per_second
+    return round(seconds * 1000) if 0 <= seconds < YEAR_S else None
+
+
+def whole_ms(value: object) -> int | None:
+    """The same of milliseconds."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
     return round(value) if 0 <= value < YEAR_S * 1000 else None
+
+
+def confidence(value: object) -> float | None:
+    """A probability; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+        return None
+    return float(value)
 
 
 def label(value: object) -> str | None:
