@@ -10,12 +10,13 @@ import pytest
 
 from tests.recorded import exchanges
 from tests.unit.adapters.videos import handle, order, route
-from tokenmarket.adapters import dashscope_videos, gemini_videos
+from tokenmarket.adapters import dashscope_videos, gemini_videos, xai_videos
 from tokenmarket.adapters.protocol import Head
 from tokenmarket.adapters.video_protocol import (
     Accepted,
     Failed,
     Observation,
+    ProviderCost,
     Running,
     Succeeded,
 )
@@ -106,3 +107,23 @@ def test_interactions_that_made_no_video(recorded: Path) -> None:
         assert isinstance(seen, states[state]), state
         met.add(state)
     assert met == states.keys()
+
+
+def test_grok_imagine(recorded: Path) -> None:
+    """One second of grok-imagine-video, from the create to the file and its price."""
+    adapter, where = xai_videos.VIDEO, route("xai", "grok-imagine-video")
+    ordered = order(seconds=1, resolution="480p")
+    create, *polls = recordings(recorded, "xai.video")
+    accepted = adapter.accepted(ordered, where, head(create), exchanges.body_bytes(create))
+    assert isinstance(accepted, Accepted)
+    task = handle(ordered, upstream_id=accepted.upstream_id)
+    seen = [adapter.observe(task, where, head(p), exchanges.body_bytes(p)) for p in polls]
+    assert seen[:-1] == [
+        Running(progress=percent, provider_state="pending") for percent in (1, 18, 56, 94)
+    ]
+    assert all(p["request"]["url"].endswith(adapter.poll(task, where).path) for p in polls)
+    done = seen[-1]
+    assert isinstance(done, Succeeded)
+    assert done.outputs[0].file.url == polls[-1]["response"]["body"]["video"]["url"]
+    assert done.usage == Usage(video_ms=1000)
+    assert done.cost == ProviderCost("0.05", "USD")

@@ -44,6 +44,7 @@ from tokenmarket.adapters import (
     vllm,
     voyage,
     xai,
+    xai_videos,
     zhipu,
 )
 from tokenmarket.adapters.protocol import Adapter, MediaAdapter
@@ -181,6 +182,7 @@ VIDEO: dict[str, VideoAdapter] = {
     "newapi": newapi_videos.VIDEO,
     "sandbox": sandbox.VIDEO,
     "vertex": vertex_videos.VIDEO,
+    "xai": xai_videos.VIDEO,
 }
 
 
