@@ -110,12 +110,24 @@ class CallerLimits:
             if gauge.limit is not None and gauge.running >= gauge.limit:
                 raise _refused("concurrency", scope.owner, gauge.limit, 1_000_000)
             rate = scope.requests
-            if rate.drain(now_us) + MINUTE_US > rate.limit * MINUTE_US:
-                raise _refused("requests per minute", scope.owner, rate.limit, rate.wait_us(1))
+            limit = rate.limit
+            elapsed_us = now_us - rate.updated_us  # ``drain``, for every request: without a call
+            if elapsed_us > 0:
+                debt = rate.debt - elapsed_us * limit
+                rate.debt = debt if debt > 0 else 0
+                rate.updated_us = now_us
+            if rate.debt + MINUTE_US > limit * MINUTE_US:
+                raise _refused("requests per minute", scope.owner, limit, rate.wait_us(1))
             rate = scope.tokens
-            need = tokens if tokens < rate.limit else rate.limit
-            if rate.drain(now_us) + need * MINUTE_US > rate.limit * MINUTE_US:
-                raise _refused("tokens per minute", scope.owner, rate.limit, rate.wait_us(need))
+            limit = rate.limit
+            elapsed_us = now_us - rate.updated_us
+            if elapsed_us > 0:
+                debt = rate.debt - elapsed_us * limit
+                rate.debt = debt if debt > 0 else 0
+                rate.updated_us = now_us
+            need = tokens if tokens < limit else limit
+            if rate.debt + need * MINUTE_US > limit * MINUTE_US:
+                raise _refused("tokens per minute", scope.owner, limit, rate.wait_us(need))
         for scope in (self.key, self.organization):
             scope.concurrency.running += 1
             scope.requests.debt += MINUTE_US

@@ -169,50 +169,43 @@ def usage_event(
     )
 
 
-class TextReceipt:
-    """``gather``, encoded, for plain chats of one key, route and credential that succeed at the
-    first attempt: everything but the numbers is written once."""
+def text_form(
+    key_id: str,
+    route: Route,
+    credential_id: str,
+    output_limit: int | None,
+    names: tuple[str | None, str | None],
+) -> bytes:
+    """``gather``, encoded, of plain chats that succeed at their first attempt (``lane``), but for
+    the numbers. ``names``: the client's own request id and session id.
 
-    __slots__ = ("_text",)
+    To be filled with, in the order of ``Facts``: request id; created_s; first_byte_us, duration_us,
+    overhead_us; of the attempt started_us, status, finished_us, first_byte_us, upstream_request_id
+    (JSON); usage and items (JSON); held, charged, released nano-USD; request id; finish_reason
+    (JSON).
+    """
 
-    def __init__(
-        self,
-        key_id: str,
-        route: Route,
-        credential_id: str,
-        output_limit: int | None,
-        names: tuple[str | None, str | None],
-    ) -> None:
-        """``names``: the client's own request id and session id."""
+    def fixed(*values: object) -> bytes:
+        return b",".join(map(_encode, values)).replace(b"%", b"%%")
 
-        def fixed(*values: object) -> bytes:
-            return b",".join(map(_encode, values)).replace(b"%", b"%%")
-
-        at = (route.provider.name, route.upstream_model)
-        self._text = b"".join(
-            (
-                b'["%b","succeeded","chat",',
-                fixed(route.model.id, route.provider.name, key_id),
-                b",%d,%d,%d,%d,false,",
-                fixed(route.model.policy, None, [[*at, "chosen", None]]),
-                b",[[",
-                fixed(*at),
-                b",%d,",
-                fixed(credential_id),
-                b",%d,%d,%d,null,%b]],%b,%b,",
-                fixed(route.prices.version, output_limit),
-                b',%d,%d,%d,0,["%b.c"],%b,[],null,null,',
-                fixed(*names, None, None),
-                b"]",
-            )
+    at = (route.provider.name, route.upstream_model)
+    return b"".join(
+        (
+            b'["%b","succeeded","chat",',
+            fixed(route.model.id, route.provider.name, key_id),
+            b",%d,%d,%d,%d,false,",
+            fixed(route.model.policy, None, [[*at, "chosen", None]]),
+            b",[[",
+            fixed(*at),
+            b",%d,",
+            fixed(credential_id),
+            b",%d,%d,%d,null,%b]],%b,%b,",
+            fixed(route.prices.version, output_limit),
+            b',%d,%d,%d,0,["%b.c"],%b,[],null,null,',
+            fixed(*names, None),
+            b"]",
         )
-
-    def fill(self, request_id: bytes, *facts: int | bytes) -> bytes:
-        """In the order of ``Facts``: created_s; first_byte_us, duration_us, overhead_us; of the
-        attempt started_us, status, finished_us, first_byte_us, upstream_request_id (JSON); usage
-        and items (JSON); held, charged, released nano-USD; the request's id again; finish_reason
-        (JSON)."""
-        return self._text % (request_id, *facts)
+    )
 
 
 def render(stored: bytes) -> bytes:

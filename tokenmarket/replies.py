@@ -25,10 +25,6 @@ _HEAD = (
     b"x-request-id: %b\r\nopenai-processing-ms: %d\r\nopenai-version: 2020-10-01\r\n"
     b"x-tokenmarket-attempts: %d\r\nx-tokenmarket-overhead-ms: %d.%03d\r\n"
 )
-_TEXT_HEAD = _HEAD + (
-    b"%b%b%bcontent-type: application/json\r\nx-tokenmarket-cost: %b\r\n"
-    b"x-tokenmarket-balance: %b\r\n"
-)
 
 
 @lru_cache(maxsize=4096)
@@ -76,25 +72,22 @@ def output_limit_line(limit: int | None) -> bytes:
     return b"" if limit is None else b"x-tokenmarket-max-tokens: %d\r\n" % limit
 
 
-def text_reply_head(
-    request_id: bytes,
-    duration_us: int,
-    overhead_us: int,
-    lines: tuple[bytes, bytes, bytes],
-    charged_nano: int,
-    balance_nano: int,
-) -> bytes:
-    """``reply_head`` of a plain chat that succeeded at its first attempt (``lane``). ``lines``:
-    who answered, the rate limits, the output limit."""
-    return _TEXT_HEAD % (
-        request_id,
-        duration_us // 1000,
-        1,
-        overhead_us // 1000,
-        overhead_us % 1000,
-        *lines,
-        usd_bytes(charged_nano),
-        usd_bytes(balance_nano),
+def text_head_form(provider: str, upstream_model: str, limit: int | None) -> bytes:
+    """``reply_head`` of plain chats that succeed at their first attempt (``lane``), to be filled
+    with: request id; duration in ms; overhead in ms and µs; the lines of the rate limits; charge
+    and balance in USD."""
+    form = _HEAD % (b"%b", 910_001, 1, 910_002, 910_003)
+    for mark, hole in ((b"910001", b"%d"), (b"910002", b"%d"), (b"910003", b"%03d")):
+        form = form.replace(mark, hole)
+    return b"".join(
+        (
+            form,
+            route_lines(provider, upstream_model).replace(b"%", b"%%"),
+            b"%b",
+            output_limit_line(limit),
+            b"content-type: application/json\r\nx-tokenmarket-cost: %b\r\n"
+            b"x-tokenmarket-balance: %b\r\n",
+        )
     )
 
 

@@ -232,10 +232,10 @@ class Wallet(Till):
         event = self._unposted_answers.get((org_id, endpoint, key))
         return None if event is None else event.answer
 
-    def balance_nano(self, funds: Funds) -> int:
+    def balance_nano(self, funds: Funds, wall_us: int | None = None) -> int:
         """What this process has of the balance, without I/O: exact when one process serves and
         everything is leased; money granted since the last ``refill`` is missing."""
-        return funds.pool.total_nano(self._wall_us())
+        return funds.pool.total_nano(self._wall_us() if wall_us is None else wall_us)
 
     async def balance(self, org_id: str) -> Balance:
         """Exact, settled but unposted requests included. Raises Unavailable."""

@@ -10,6 +10,7 @@ import re
 
 NANO_PER_USD = 1_000_000_000
 PRICE_UNITS = 1_000_000
+_CENT = 10_000_000
 NANO_MAX = 9_000_000_000 * NANO_PER_USD  # one account's range fits a signed 64-bit column
 
 # [0-9], not \d: that also matches the digits of every other script.
@@ -38,8 +39,11 @@ def usd_from_nano(nano: int) -> str:
 
 def usd_bytes(nano: int) -> bytes:
     """``usd_from_nano`` as bytes, for amounts >= 0: a JSON number and a header value."""
-    digits = b"%010d" % nano
-    return digits[:-9] + b"." + digits[-9:].rstrip(b"0").ljust(2, b"0")
+    if nano % _CENT == 0:
+        return b"%d.%02d" % divmod(nano // _CENT, 100)
+    if nano < NANO_PER_USD:  # nearly every charge
+        return (b"0.%09d" % nano).rstrip(b"0")
+    return (b"%d.%09d" % divmod(nano, NANO_PER_USD)).rstrip(b"0")
 
 
 def decimal_text(value: int, places: int) -> str:

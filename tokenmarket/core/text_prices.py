@@ -30,9 +30,11 @@ class TextCounts(NamedTuple):
 
 
 class TextBill(NamedTuple):
-    """``items`` and ``usage`` are JSON: the receipt's lines, and the caller's usage object."""
+    """``items`` and ``usage`` are JSON: the receipt's lines, and the caller's usage object.
+    ``charge_usd`` is the charge as people read it."""
 
     charge_nano: int
+    charge_usd: bytes
     items: bytes
     usage: bytes
 
@@ -113,7 +115,7 @@ class TextPrices:
             reasoning_usd,
             all_usd,
         )
-        return TextBill(before, b"[%b]" % b",".join(lines), usage)
+        return TextBill(before, all_usd, b"[%b]" % b",".join(lines), usage)
 
 
 def text_prices(sheet: PriceSheet) -> TextPrices | None:

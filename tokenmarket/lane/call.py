@@ -32,6 +32,7 @@ from tokenmarket.billing.wallet import (
 )
 from tokenmarket.core import wire
 from tokenmarket.core.errors import ApiError
+from tokenmarket.core.money import usd_bytes
 from tokenmarket.core.parse import MESSAGE_OVERHEAD_TOKENS, parse
 from tokenmarket.core.plain_chat import Plain, split
 from tokenmarket.core.routing import EVERYTHING, Candidate, Plan, output_tokens_max, route_bound
@@ -39,7 +40,6 @@ from tokenmarket.core.text_prices import TextBill, usage_facts
 from tokenmarket.exchange import Exchange
 from tokenmarket.lane.frames import UNFIT, Frame, Frames, Heading, Note
 from tokenmarket.limits import Ticket
-from tokenmarket.replies import text_reply_head
 from tokenmarket.telemetry import Telemetry
 from tokenmarket.upstream.connection import Connection
 from tokenmarket.upstream.outbound import Outbound
@@ -273,17 +273,17 @@ class Call(UpstreamResponse):
 
     def _answer(self, lane: Lane) -> bool:
         """Read, price, settle, answer. False: it is not plain, and nothing has happened."""
-        head, frame, hold = self.head, self.frame, self.hold
-        if not 200 <= head.status < 300:
+        frame, hold, status = self.frame, self.hold, self.head.status
+        if not 200 <= status < 300:
             return False
         chunks = self.inbox
         received = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         found = frame.read(self.request_id, self.accepted_us // 1_000_000, received)
         if found is None:
             return False
-        counts = found.counts
-        prompt, completion = counts.input + counts.cached, counts.output + counts.reasoning
-        bill = frame.prices.bill(counts)
+        plain, cached, output, reasoning = found.counts
+        prompt, completion = plain + cached, output + reasoning
+        bill = frame.prices.bill(found.counts)
         if (
             prompt > self.input_tokens_max
             or completion > frame.output_tokens
@@ -291,41 +291,69 @@ class Call(UpstreamResponse):
             or len(hold.parts) != 1
         ):
             return False  # to be repaired, capped, or taken from several buckets
-        now_us = lane.monotonic_us()
-        told = self._event(lane, now_us, found, bill)
+        now_us, wall_us = lane.monotonic_us(), lane.wall_us()
+        written_id = self.request_id.encode("ascii")
+        told = self._event(written_id, now_us, wall_us, found, bill)
         try:
             lane.wallet.settle_text(hold, told)
         except JournalFailed:
             return False
-        self._respond(lane, now_us, found.prefix, bill)
-        self._told(lane, now_us, bill.charge_nano, (prompt, completion))
+        self.ticket.done(prompt + completion)
+        duration_us = now_us - self.started_us
+        overhead_us = self.sent_us - self.started_us
+        limits, funds = self.note.caller.limiter, self.note.caller.funds
+        self.client.respond(
+            200,
+            frame.head
+            % (
+                written_id,
+                duration_us // 1000,
+                overhead_us // 1000,
+                overhead_us % 1000,
+                b"" if limits is None else limits.headers(now_us),
+                bill.charge_usd,
+                usd_bytes(0 if funds is None else lane.wallet.balance_nano(funds, wall_us)),
+            ),
+            b"%b%b}" % (found.prefix, bill.usage),
+        )
+        lane.telemetry.finished_text(
+            frame.line,
+            written_id,
+            self.accepted_us + duration_us,
+            duration_us,
+            bill.charge_nano,
+            (prompt, completion),
+            self.user,
+        )
+        first_us = now_us - self.sent_us - int((self.last_s - self.head_s) * 1e6)
+        lane.upstreams.release(frame.route, frame.credential, None, first_byte_us=first_us)
+        del lane.calls[self.request_id]
+        self.lane = None
+        self.client.over()
         return True
 
-    def _event(self, lane: Lane, now_us: int, found: TextAnswer, bill: TextBill) -> UsageEvent:
+    def _event(
+        self, written_id: bytes, now_us: int, wall_us: int, found: TextAnswer, bill: TextBill
+    ) -> UsageEvent:
         """The journal's record with the receipt, as ``receipts.usage_event`` makes it."""
         frame, caller, hold = self.frame, self.note.caller, self.hold
-        route, counts = frame.route, found.counts
-        request_id = self.request_id
-        written_id = request_id.encode("ascii")
+        route, counts, head = frame.route, found.counts, self.head
         started_us = self.started_us
         ended_us = now_us - started_us
         sent_us = self.sent_us - started_us
-        # More than one read: the head was here before the end.
-        head_us = ended_us - int((self.last_s - self.head_s) * 1e6)
         usage = usage_facts(counts, found.service_tier)
         charge_nano = bill.charge_nano
-        upstream_id = self.head.headers.get("x-request-id")
-        receipt = frame.receipt.fill(
+        receipt = frame.receipt % (
             written_id,
             self.accepted_us // 1_000_000,
             ended_us,
             ended_us,
             sent_us,
             sent_us,
-            self.head.status,
+            head.status,
             ended_us,
-            head_us,
-            _encode(upstream_id),
+            ended_us - int((self.last_s - self.head_s) * 1e6),  # the head was there before the end
+            _encode(head.headers.get("x-request-id")),
             usage,
             bill.items,
             hold.amount_nano,
@@ -335,11 +363,11 @@ class Call(UpstreamResponse):
             _encode(found.finish_reason),
         )
         return UsageEvent(
-            request_id,
+            self.request_id,
             caller.org_id,
             caller.key_id,
             self.accepted_us,
-            lane.wall_us(),
+            wall_us,
             "chat",
             route.model.id,
             route.provider.name,
@@ -355,47 +383,6 @@ class Call(UpstreamResponse):
             route.prices.version,
             receipt,
         )
-
-    def _respond(self, lane: Lane, now_us: int, prefix: bytes, bill: TextBill) -> None:
-        frame, caller = self.frame, self.note.caller
-        limits, funds = caller.limiter, caller.funds
-        started_us = self.started_us
-        self.client.respond(
-            200,
-            text_reply_head(
-                self.request_id.encode("ascii"),
-                now_us - started_us,
-                self.sent_us - started_us,
-                (
-                    frame.route_lines,
-                    limits.headers(now_us) if limits is not None else b"",
-                    frame.limit_line,
-                ),
-                bill.charge_nano,
-                lane.wallet.balance_nano(funds) if funds is not None else 0,
-            ),
-            b"%b%b}" % (prefix, bill.usage),
-        )
-
-    def _told(self, lane: Lane, now_us: int, charge_nano: int, tokens: tuple[int, int]) -> None:
-        """Everybody who wants to know of the end."""
-        frame = self.frame
-        self.ticket.done(tokens[0] + tokens[1])
-        duration_us = now_us - self.started_us
-        lane.telemetry.finished_text(
-            frame.line,
-            self.request_id.encode("ascii"),
-            self.accepted_us + duration_us,
-            duration_us,
-            charge_nano,
-            tokens,
-            self.user,
-        )
-        first_us = now_us - self.sent_us - int((self.last_s - self.head_s) * 1e6)
-        lane.upstreams.release(frame.route, frame.credential, None, first_byte_us=first_us)
-        del lane.calls[self.request_id]
-        self.lane = None
-        self.client.over()
 
     # --- the rooms --------------------------------------------------------------------------------
 

@@ -32,8 +32,8 @@ from tokenmarket.core.requests import Request
 from tokenmarket.core.routing import AVAILABLE, only_route, output_tokens_max
 from tokenmarket.core.text_prices import TextPrices, text_prices
 from tokenmarket.core.wire import Inbound, bearer_token, check_content_type
-from tokenmarket.receipts import TextReceipt, header_text
-from tokenmarket.replies import output_limit_line, route_lines
+from tokenmarket.receipts import header_text, text_form
+from tokenmarket.replies import text_head_form
 from tokenmarket.telemetry import Telemetry, TextLine
 from tokenmarket.upstream.credentials import Credential
 from tokenmarket.upstream.outbound import Outbound
@@ -72,9 +72,9 @@ class Frame:
         "credential",
         "estimate_tokens",
         "extra_tokens",
+        "head",
         "input_tokens_max",
         "lead",
-        "limit_line",
         "line",
         "output_limit",
         "output_tokens",
@@ -82,7 +82,6 @@ class Frame:
         "read",
         "receipt",
         "route",
-        "route_lines",
     )
 
     def __init__(
@@ -108,9 +107,8 @@ class Frame:
             request.bound.input_tokens - len(request.body) - MESSAGE_OVERHEAD_TOKENS * plain.turns
         )
         self.input_tokens_max = route.model.context_tokens or 1 << 62
-        self.route_lines = route_lines(route.provider.name, route.upstream_model)
-        self.limit_line = output_limit_line(request.output_limit)
-        self.receipt: TextReceipt
+        self.head = text_head_form(route.provider.name, route.upstream_model, request.output_limit)
+        self.receipt = b""  # ``receipts.text_form``
         self.line: TextLine
 
 
@@ -240,7 +238,7 @@ class Frames:
         frame = Frame(request, plain, route, credential, prices, read)
         frame.before = before
         frame.lead = upstreams.lead(route, credential, built)
-        frame.receipt = TextReceipt(
+        frame.receipt = text_form(
             note.caller.key_id, route, credential.id, request.output_limit, note.names
         )
         frame.line = self._telemetry.text_line(route.model.id, route.provider.name, note.caller)

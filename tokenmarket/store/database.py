@@ -42,6 +42,7 @@ Result = TypeVar("Result")
 logger = logging.getLogger(__name__)
 
 BUSY_TIMEOUT_MS = 10_000
+PAGE_BYTES = 16_384
 READERS = 2
 SAFE_SQLITE = (3, 51, 3)  # first version without the WAL-reset bug (two checkpointing connections)
 SQLITE_VERSION = sqlite3.sqlite_version
@@ -242,6 +243,9 @@ def _engine(
         connect_args=connect_args,
     )
     pragmas: dict[str, object] = {
+        # Only a new file takes it, so it comes first. Rows are added at the ends of few trees:
+        # larger pages are written four times less often (two system calls each).
+        "page_size": PAGE_BYTES,
         "journal_mode": "WAL",
         "synchronous": "FULL",
         "wal_autocheckpoint": checkpoint_pages,
