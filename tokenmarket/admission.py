@@ -7,6 +7,7 @@ and shown to the caller (``design/billing.md`` section 4.1). Nothing refused her
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NoReturn
 
 from tokenmarket.accounts import Caller
@@ -33,6 +34,8 @@ from tokenmarket.core.routing import (
 from tokenmarket.core.usage import Bound
 from tokenmarket.exchange import Exchange
 from tokenmarket.limits import CallerLimits, Limits
+from tokenmarket.store.money_moves import Unavailable
+from tokenmarket.store.tasks import NewTask, TaskRow
 
 OUTPUT_TOKENS_FLOOR = 256  # less than this is no useful answer: refuse instead of clamping
 OUTPUT_TOKENS_ESTIMATE = 1_024  # what tokens/min expects of an answer before it is known
@@ -102,6 +105,37 @@ class Admission:
         exchange.hold = exchange.hold_open = hold
         exchange.bound = bound
 
+    async def admit_task(
+        self,
+        caller: Caller,
+        exchange: Exchange,
+        new: Callable[[], NewTask],
+        amount_nano: int,
+        estimate: int,
+    ) -> TaskRow:
+        """A place for one request and a durable hold with the task row, both or neither; sets
+        ``ticket``. Raises as ``admit``, and TaskExists."""
+        funds = caller.funds
+        if funds is None:
+            funds = caller.funds = await self._wallet.funds(caller.org_id, caller.key_id)
+        ticket = self.limits_of(caller).take(estimate, self._clock.monotonic_us())
+        try:
+            row = await self._wallet.tasks.create(funds, new(), amount_nano)
+        except InsufficientFunds as short:
+            ticket.cancel()
+            raise _too_little(short) from None
+        except SpendLimitReached as limit:
+            ticket.cancel()
+            raise _spend_limit(limit) from None
+        except (AdmissionStopped, JournalFailed, Unavailable) as stopped:
+            ticket.cancel()
+            raise ApiError("PLATFORM_001", f"Not admitting: {stopped}.", retry_after_s=1) from None
+        except BaseException:
+            ticket.cancel()
+            raise
+        exchange.ticket = ticket
+        return row
+
     # --- the amount -------------------------------------------------------------------------------
 
     def _amount(
@@ -139,34 +173,10 @@ class Admission:
     def _refuse(
         self, short: InsufficientFunds, request: Request, routes: tuple[Route, ...]
     ) -> NoReturn:
-        details: dict[str, object] = {
-            "available": usd_from_nano(short.available_nano),
-            "held": usd_from_nano(short.held_nano),
-            "needed": usd_from_nano(short.needed_nano),
-        }
-        advice = ""
+        tokens = None
         if not request.bound.any_units:
             tokens = max(affordable_output_tokens(request, routes, short.available_nano), 0)
-            details["affordable_max_tokens"] = tokens
-            advice = f"; max_tokens of {tokens} is affordable"
-        amounts = (
-            f"{usd_from_nano(short.needed_nano)} USD needed, "
-            f"{usd_from_nano(short.available_nano)} available"
-        )
-        if short.in_flight:
-            raise ApiError(
-                "BILLING_002",
-                f"The balance is held by running requests: {amounts}, "
-                f"{usd_from_nano(short.held_nano)} held.",
-                reason="in_flight_holds",
-                retry_after_s=1,
-                details=details,
-            )
-        raise ApiError(
-            "BILLING_001",
-            f"The balance is too low: {amounts}{advice}.",
-            details=details,
-        )
+        raise _too_little(short, tokens)
 
 
 def tokens_estimate(request: Request) -> int:
@@ -205,6 +215,32 @@ def affordable_output_tokens(
         elif available_nano < nothing:
             return 0
     return fewest
+
+
+def _too_little(short: InsufficientFunds, affordable_tokens: int | None = None) -> ApiError:
+    details: dict[str, object] = {
+        "available": usd_from_nano(short.available_nano),
+        "held": usd_from_nano(short.held_nano),
+        "needed": usd_from_nano(short.needed_nano),
+    }
+    advice = ""
+    if affordable_tokens is not None:
+        details["affordable_max_tokens"] = affordable_tokens
+        advice = f"; max_tokens of {affordable_tokens} is affordable"
+    amounts = (
+        f"{usd_from_nano(short.needed_nano)} USD needed, "
+        f"{usd_from_nano(short.available_nano)} available"
+    )
+    if short.in_flight:
+        return ApiError(
+            "BILLING_002",
+            f"The balance is held by running requests: {amounts}, "
+            f"{usd_from_nano(short.held_nano)} held.",
+            reason="in_flight_holds",
+            retry_after_s=1,
+            details=details,
+        )
+    return ApiError("BILLING_001", f"The balance is too low: {amounts}{advice}.", details=details)
 
 
 def _spend_limit(limit: SpendLimitReached) -> ApiError:

@@ -20,7 +20,7 @@ import uvloop
 
 from tokenmarket import __version__
 from tokenmarket.accounts import Accounts, admin, demo
-from tokenmarket.adapters.registry import ADAPTERS
+from tokenmarket.adapters.registry import ADAPTERS, VIDEO
 from tokenmarket.admission import Admission
 from tokenmarket.billing.clock import SystemClock
 from tokenmarket.billing.records import StoredAnswer
@@ -43,6 +43,8 @@ from tokenmarket.media import MediaRooms
 from tokenmarket.sandbox.inprocess import SandboxTransport
 from tokenmarket.store import catalog_rows, credentials, money
 from tokenmarket.store.database import Database, StoreError
+from tokenmarket.tasks.engine import Engine
+from tokenmarket.tasks.service import VideoTasks
 from tokenmarket.telemetry import Log, Telemetry
 from tokenmarket.upstream.client import UpstreamClient
 from tokenmarket.upstream.credentials import Secret
@@ -57,6 +59,7 @@ from tokenmarket.web.front import Front, FrontLimits
 from tokenmarket.web.health import Health
 from tokenmarket.web.reads import Reads
 from tokenmarket.web.receiving import Forms
+from tokenmarket.web.videos import Videos, VideosContext
 
 # Defaults for owners without limits of their own: far above one process, so that the rate-limit
 # headers always carry real numbers.
@@ -64,6 +67,7 @@ RPM_DEFAULT = 1_000_000
 TPM_DEFAULT = 10_000_000_000
 REFRESH_S = 1.0
 LOG_FLUSH_S = 0.1
+VIDEO_TTL_S = 7 * 86_400  # so long a finished video can be had
 SWEEP_FILES_S = 3600.0
 
 
@@ -92,6 +96,7 @@ class Server:
         self.accounts: Accounts
         self.api: Api
         self.front: Front
+        self.videos: VideoTasks
         self.outbound: Outbound
         self._admission: Admission
         self._client: UpstreamClient
@@ -163,9 +168,10 @@ class Server:
         self.api = Api(
             gateway, reads, health, self.accounts, self.telemetry, clock, config.docs_base_url
         )
-        self.api.files = Files(
+        self.api.files = files = Files(
             self.shelf.store, self.shelf.urls, self.api.refusal, _seconds(clock.wall_us)
         )
+        self._wire_videos(gateway, files)
         self.telemetry.gauges.append(self._gauges)
         self.front = Front(
             self.api.handle,
@@ -180,6 +186,40 @@ class Server:
         )
         self.front.lane = lane
 
+    def _wire_videos(self, gateway: Gateway, files: Files) -> None:
+        config = self.config
+        engine = Engine(
+            database=self.database,
+            wallet=self.wallet,
+            catalog=self.catalog,
+            upstreams=self.outbound,
+            fetcher=self._fetcher,
+            adapters=VIDEO,
+            shelf=self.shelf,
+            spools=self.spools,
+            telemetry=self.telemetry,
+            clock=self.clock,
+            draw=lambda: random.getrandbits(30),
+            randomness=os.urandom,
+            video_ttl_s=VIDEO_TTL_S,
+        )
+        kek = config.root.derive(sealing.KEY_ENCRYPTION)
+        self.videos = VideoTasks(engine, self._admission, gateway.settlement, kek)
+        api = self.api
+        api.videos = Videos(
+            VideosContext(
+                service=self.videos,
+                catalog=self.catalog,
+                authenticate=api.authenticate,
+                refusal=api.refusal,
+                limits=api.limits_head,
+                crash=self.telemetry.crash,
+                send=files.send,
+                clock=self.clock,
+            )
+        )
+        self.telemetry.gauges.append(self.videos.gauges)
+
     async def listen(self) -> int:
         """Begin to serve; returns the port. Raises OSError."""
         loop = asyncio.get_running_loop()
@@ -187,6 +227,7 @@ class Server:
             self.front.protocol, self.config.host, self.config.port, backlog=2048
         )
         self.front.start()
+        await self.videos.start()
         self._tasks = [
             loop.create_task(self._flush_log()),
             loop.create_task(self._refresh_forever()),
@@ -207,6 +248,7 @@ class Server:
             self._sockets.close()
             cut = await self.front.drain(self.config.drain_s)
             self.log.write("info", "drained", cut=cut)
+        await self.videos.stop(self.config.drain_s)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

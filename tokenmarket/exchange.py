@@ -139,7 +139,7 @@ class Exchange:
         if not given:
             return None
         return {
-            name[:64]: bytes(value)[:512].decode("utf-8", "replace").strip('"')
+            name[:64]: _json(value)[:512].decode("utf-8", "replace").strip('"')
             for name, value in islice(given.items(), METADATA_MAX)
         }
 
@@ -187,3 +187,8 @@ class Exchange:
                 candidate = self.plan.candidates[index]
                 candidate.decision = "failed"
                 candidate.reason = error.kind
+
+
+def _json(value: object) -> bytes:
+    """Members of chat bodies are undecoded, those of video orders are values."""
+    return bytes(value) if isinstance(value, msgspec.Raw) else msgspec.json.encode(value)

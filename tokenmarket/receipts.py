@@ -208,6 +208,46 @@ def text_form(
     )
 
 
+def task_receipt(exchange: Exchange, held_nano: int, now_us: int) -> str:
+    """The receipt of a task that runs: what its create did, and what is held."""
+    facts = gather(exchange, None, now_us)
+    return _encode(msgspec.structs.replace(facts, held_nano=held_nano)).decode()
+
+
+def ended_receipt(
+    running: str,
+    capture: Capture,
+    *,
+    status: str,
+    provider: str,
+    price_version: str,
+    duration_us: int,
+    usage: Usage | None,
+    items: list[Item],
+    finish_reason: str,
+    error: Failure | None,
+) -> bytes:
+    """The final receipt of a task, from the one it had while it ran."""
+    facts = _decode_facts(running)
+    return _encode(
+        msgspec.structs.replace(
+            facts,
+            status=status,
+            provider=provider,
+            price_version=price_version,
+            duration_us=duration_us,
+            usage=usage,
+            items=items,
+            charged_nano=capture.charged_nano,
+            released_nano=capture.released_nano,
+            uncollected_nano=capture.uncollected_nano,
+            transfer_ids=capture.transfer_ids,
+            finish_reason=finish_reason,
+            error=error,
+        )
+    )
+
+
 def render(stored: bytes) -> bytes:
     """The JSON of ``GET /requests/{id}`` from what was stored."""
     if stored.startswith(b"{"):

@@ -135,6 +135,18 @@ def audio_head(exchange: Exchange, now_us: int, content_type: str, cost_nano: in
     return head
 
 
+def task_lines(exchange: Exchange) -> bytes:
+    """What a created task's answer says beside what every read says; its cost comes later."""
+    head = b"x-tokenmarket-attempts: %d\r\n" % len(exchange.attempts)
+    route = exchange.route
+    if route is not None:
+        head += route_lines(route.provider.name, route.upstream_model)
+    if exchange.dropped_params:
+        names = ",".join(exchange.dropped_params)
+        head += b"x-tokenmarket-dropped-params: %b\r\n" % header_value(names)
+    return head
+
+
 def error_lines(error: ApiError) -> bytes:
     """The headers that belong to an error alone."""
     head = b"content-type: application/json\r\nx-should-retry: %b\r\n" % (

@@ -127,6 +127,7 @@ class TaskChanges(TypedDict, total=False):
     credential_id: str
     price_version: str
     prices_json: str
+    request_json: str
     upstream_id: str
     upstream_ref_json: str
     provider_state: str
@@ -187,7 +188,8 @@ async def _claim_key(conn: AsyncConnection, new: NewTask) -> None:
     if found is None:
         return
     row = TaskRow(*found)
-    if row.created_us + IDEMPOTENT_US > new.created_us:
+    # What was refused before it began was answered with an error: it may be tried again.
+    if row.created_us + IDEMPOTENT_US > new.created_us and row.state != "rejected":
         raise TaskExists(row)
     await conn.execute(update(task).where(task.c.id == row.id).values(idempotency_key=""))
 

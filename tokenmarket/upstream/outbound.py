@@ -159,6 +159,17 @@ class Outbound:
 
     # ----------------------------------------------------------------------------------------------
 
+    def keyed(self, route: Route, credential_id: str) -> Credential | None:
+        """The key that a task was made with, to ask for that task again; another one of the
+        provider if it is gone. Rests and limits are not looked at, nothing is to be released."""
+        pool = self._pools.get(route.provider.name)
+        if pool is None:
+            return None
+        for credential in pool.credentials:
+            if credential.id == credential_id:
+                return credential
+        return next(iter(pool.credentials), None)
+
     def send(
         self, route: Route, credential: Credential, request: UpstreamRequest, timeouts: Timeouts
     ) -> Awaitable[Answer]:

@@ -61,6 +61,29 @@ class Files:
         except (ClientGone, StoreFailed):
             return  # without an end: the front cuts the connection
 
+    async def send(
+        self,
+        client: Client,
+        key: str,
+        headers: dict[bytes, bytes],
+        *,
+        head: bytes,
+        content_type: str | None,
+        filename: str | None,
+        head_only: bool,
+    ) -> None:
+        """``send_file`` for callers whose right to the file was checked elsewhere."""
+        await send_file(
+            client,
+            self._store,
+            key,
+            headers,
+            head=head,
+            content_type=content_type,
+            filename=filename,
+            head_only=head_only,
+        )
+
 
 async def send_file(
     client: Client,

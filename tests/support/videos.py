@@ -1,0 +1,479 @@
+# pyright: basic
+"""The engine of video tasks over a scripted provider, on a clock that tests move.
+
+``studio()`` gives a Studio: real database, wallet, catalog, credentials and adapters; the provider
+is ``Provider``, a table of tasks that tests set; files are in memory. Nothing waits: ``pass_s``
+moves the clock, ``sweep`` does what is due then.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from itertools import count
+from typing import Any
+
+from tests.support.money import USD, World, world
+from tokenmarket.accounts.callers import Caller
+from tokenmarket.adapters.protocol import Head, UpstreamRequest
+from tokenmarket.adapters.registry import VIDEO
+from tokenmarket.admission import Admission
+from tokenmarket.catalog import CatalogSource
+from tokenmarket.core.catalog import Timeouts
+from tokenmarket.core.catalog_rows import CatalogDocument
+from tokenmarket.core.catalog_toml import parse
+from tokenmarket.core.errors import UpstreamError
+from tokenmarket.core.file_urls import RANDOM_BYTES, FileUrls, new_key
+from tokenmarket.core.uploads import joined
+from tokenmarket.core.video.parse import parse_video
+from tokenmarket.core.video.projection import VideoView
+from tokenmarket.core.video.request import VideoRequest
+from tokenmarket.core.video.results import Created
+from tokenmarket.core.wire import Inbound
+from tokenmarket.files.spool import Spools
+from tokenmarket.files.store import Stored, StoreFailed
+from tokenmarket.limits import Limits
+from tokenmarket.receipts import render
+from tokenmarket.sandbox.filming import Film, mp4
+from tokenmarket.settlement import Settlement
+from tokenmarket.store import accounts as account_rows
+from tokenmarket.store import tasks as rows
+from tokenmarket.store.accounts import KeyRow, OrgRow
+from tokenmarket.store.money import receipt_json
+from tokenmarket.store.tasks import TaskRow
+from tokenmarket.tasks.engine import Engine
+from tokenmarket.tasks.service import VideoTasks
+from tokenmarket.telemetry import Log, Telemetry
+from tokenmarket.upstream.client import UpstreamClient
+from tokenmarket.upstream.credentials import Secret
+from tokenmarket.upstream.fetch import FetchRefused
+from tokenmarket.upstream.health import Health
+from tokenmarket.upstream.outbound import Outbound
+
+CATALOG = """
+[[provider]]
+name = "one"
+adapter = "sandbox"
+base_url = "sandbox:"
+api_key_env = "ONE_KEY"
+[[provider]]
+name = "two"
+adapter = "sandbox"
+base_url = "sandbox:"
+api_key_env = "TWO_KEY"
+[[model]]
+id = "film"
+operation = "video"
+name = { en = "Film", zh = "影片" }
+vendor = "tests"
+default_provider = "one"
+[model.capabilities]
+seconds = [4, 8]
+expected_s = 20
+deadline_s = 1800
+image_to_video = true
+sizes = ["320x180", "640x360"]
+operations = ["remix"]
+[[route]]
+model = "film"
+provider = "one"
+price = [{ unit = "video_second", usd = "0.01" }]
+[[model]]
+id = "film-two"
+operation = "video"
+name = { en = "Film at two", zh = "影片" }
+vendor = "tests"
+default_provider = "one"
+capabilities = { seconds = [4, 8], expected_s = 20, sizes = ["320x180"] }
+[[route]]
+model = "film-two"
+provider = "one"
+price = [{ unit = "video_second", usd = "0.01" }]
+[[route]]
+model = "film-two"
+provider = "two"
+priority = 1
+price = [{ unit = "video_second", usd = "0.03" }]
+"""
+
+_films: dict[int, bytes] = {}
+
+
+def film(seconds: int = 4) -> bytes:
+    """A real film of that length."""
+    if seconds not in _films:
+        _films[seconds] = mp4(Film(bytes(range(32)), 320, 180, seconds, 8))
+    return _films[seconds]
+
+
+class Failing(Exception):
+    """A scripted answer that is no answer: ``error`` is raised by the transport."""
+
+    def __init__(self, error: UpstreamError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def timeout(stage: str = "first_byte") -> Failing:
+    return Failing(UpstreamError("timeout", "too slow", stage=stage))
+
+
+def refused() -> Failing:
+    return Failing(UpstreamError("connect", "connection refused"))
+
+
+class Answer:
+    """One scripted answer as the transport gives it."""
+
+    def __init__(self, status: int, body: bytes, cut: bool = False) -> None:
+        self.head = Head(status, {"content-type": "application/json"})
+        self._body = body
+        self._cut = cut
+
+    async def read(self, bytes_max: int) -> bytes:
+        if self._cut:
+            raise UpstreamError("stream_broken", "reset", status=self.head.status)
+        return self._body
+
+    async def save(self, sink: Callable[[bytes], object], bytes_max: int) -> int:
+        sink(await self.read(bytes_max))
+        return len(self._body)
+
+    async def relay(self, take: Callable[[bytes], bool]) -> bool:
+        raise AssertionError("videos are not relayed")
+
+    def abort(self) -> None:
+        return
+
+
+Reply = tuple[int, Any] | Failing | Answer
+
+
+class Provider:
+    """OpenAI's Videos wire: ``state`` is what all tasks are in; a list of scripted replies in
+    ``script[(method, what)]`` goes first. ``what``: create | list | poll | cancel | content."""
+
+    def __init__(self) -> None:
+        self.status = "queued"
+        self.more: dict[str, Any] = {}
+        self.seconds: str | None = "4"
+        self.content: bytes | None = None
+        self.tasks: dict[str, dict[str, Any]] = {}
+        self.script: dict[str, list[Reply]] = {}
+        self.calls: list[tuple[str, str, str]] = []  # what, key, task id
+        self.bodies: list[dict[str, Any]] = []
+        self.on: dict[str, Callable[[], Awaitable[None]]] = {}
+        self._ids = count(1)
+
+    def count(self, what: str) -> int:
+        return sum(call[0] == what for call in self.calls)
+
+    def then(self, what: str, *replies: Reply) -> None:
+        self.script.setdefault(what, []).extend(replies)
+
+    async def send(
+        self, origin: object, request: UpstreamRequest, headers: Any, timeouts: Timeouts
+    ) -> Answer:
+        path = request.path.partition("?")[0].strip("/").split("/")
+        task_id = path[1] if len(path) > 1 else ""
+        what = {"POST": "create", "GET": "list"}[request.method] if not task_id else "poll"
+        if len(path) > 2:
+            what = path[2]
+        key = dict(headers).get("Authorization", dict(headers).get("authorization", ""))
+        self.calls.append((what, key.removeprefix("Bearer "), task_id))
+        made = ""
+        if what == "create":
+            body = json.loads(joined(request.body))
+            self.bodies.append(body)
+            made = f"up-{next(self._ids)}"
+        if what in self.on:
+            await self.on[what]()
+        scripted = self.script.get(what)
+        if scripted:
+            reply = scripted.pop(0)
+            if isinstance(reply, Failing):
+                if reply.error.kind != "connect" and made:
+                    self._keep(made, self.bodies[-1])
+                raise reply.error
+            if isinstance(reply, Answer):
+                if made:
+                    self._keep(made, self.bodies[-1])
+                return reply
+            status, document = reply
+            if made and status >= 500:
+                self._keep(made, self.bodies[-1])
+            return Answer(status, json.dumps(document).encode())
+        if made:
+            self._keep(made, self.bodies[-1])
+            return Answer(200, json.dumps(self.tasks[made]).encode())
+        if what == "list":
+            data = [self._shown(name) for name in reversed(self.tasks)]
+            page = {"object": "list", "data": data, "has_more": False}
+            return Answer(200, json.dumps(page).encode())
+        if task_id not in self.tasks:
+            return Answer(404, b'{"error":{"message":"no such video","code":"video_not_found"}}')
+        if what == "cancel":
+            self.status = "failed"
+            self.more = {"error": {"code": "cancelled", "message": "cancelled"}}
+        if what == "content":
+            return Answer(200, film() if self.content is None else self.content)
+        return Answer(200, json.dumps(self._shown(task_id)).encode())
+
+    def _keep(self, made: str, body: dict[str, Any]) -> None:
+        self.tasks[made] = {"id": made, "status": "queued", "metadata": body.get("metadata")}
+
+    def _shown(self, task_id: str) -> dict[str, Any]:
+        shown = {**self.tasks[task_id], "status": self.status, **self.more}
+        if self.seconds is not None:
+            shown["seconds"] = self.seconds
+        return shown
+
+
+class MemoryStore:
+    """Files in memory. ``failing``: writes fail."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.failing = False
+
+    async def size(self, key: str) -> int | None:
+        return len(self.files[key]) if key in self.files else None
+
+    async def read(self, key: str, start: int = 0, length: int | None = None) -> Any:
+        yield self.files[key][start:]
+
+    async def delete(self, key: str) -> None:
+        self.files.pop(key, None)
+
+
+class MemoryWriter:
+    def __init__(self, store: MemoryStore, key: str) -> None:
+        self._store, self._key, self._data = store, key, bytearray()
+
+    async def write(self, data: bytes) -> None:
+        if self._store.failing:
+            raise StoreFailed("the disk is full")
+        self._data += data
+
+    async def commit(self) -> Stored:
+        self._store.files[self._key] = bytes(self._data)
+        return Stored(self._key, len(self._data), "0" * 64)
+
+    async def abort(self) -> None:
+        return
+
+
+class MemoryShelf:
+    def __init__(self, now_s: Callable[[], int]) -> None:
+        self.store: Any = MemoryStore()
+        self._urls = FileUrls(b"s" * 32, "https://tm.test")
+        self._now_s = now_s
+        self._numbers = count(1)
+
+    async def open(self, org_id: str, content_type: str, ttl_s: int | None = None) -> Any:
+        number = next(self._numbers).to_bytes(RANDOM_BYTES, "big")
+        key = new_key(org_id, self._now_s() + (ttl_s or 3600), number, content_type)
+        return key, MemoryWriter(self.store, key)
+
+    def address(self, key: str, ttl_s: int | None = None) -> tuple[str, int]:
+        expires_s = self._now_s() + (ttl_s or 3600)
+        return self._urls.url(key, expires_s), expires_s
+
+
+class Postman:
+    """The guarded fetcher: callbacks are kept, ``answers`` say what becomes of them."""
+
+    def __init__(self) -> None:
+        self.posts: list[tuple[str, dict[str, str], bytes]] = []
+        self.answers: list[int | FetchRefused] = []
+        self.pages: dict[str, bytes] = {}
+
+    async def post(self, url: str, *, headers: Any, body: bytes) -> int:
+        self.posts.append((url, dict(headers), body))
+        answer = self.answers.pop(0) if self.answers else 200
+        if isinstance(answer, FetchRefused):
+            raise answer
+        return answer
+
+    async def read(self, url: str, *, bytes_max: int) -> tuple[str, bytes]:
+        if url not in self.pages:
+            raise FetchRefused("unreachable", "nobody is there")
+        return "image/png", self.pages[url]
+
+
+class Studio:
+    """One process: engine and service over a World."""
+
+    def __init__(self, w: World) -> None:
+        self.world = w
+        self.clock = w.clock
+        self.provider = Provider()
+        self.postman = Postman()
+        self.shelf = MemoryShelf(lambda: self.clock.wall // 1_000_000)
+        self.lines: list[bytes] = []
+
+        def sink(block: bytes) -> None:
+            self.lines.append(block)
+
+        self._sink = sink
+        self.draws = count(0)
+        self.requests = count(1)
+        self.tasks: VideoTasks = None  # type: ignore[assignment]  # set by open
+        self.caller: Caller = None  # type: ignore[assignment]
+
+    async def open(self) -> VideoTasks:
+        """A process starts (again) on the same data."""
+        w = self.world
+        wallet = await w.open()
+        self.log = Log(self._sink, self.clock, "info")
+        telemetry = Telemetry(self.log, self.clock)
+        catalog = CatalogSource(CatalogDocument(), parse(CATALOG, "test"))
+        assert not catalog.faults
+        monotonic_s = lambda: self.clock.monotonic / 1e6  # noqa: E731
+        client = UpstreamClient()
+        local: Any = self.provider
+        outbound = Outbound(client, Health(monotonic_s), monotonic_s, local=local)
+        outbound.update(
+            catalog.current.providers,
+            lambda provider: [("env:KEY", Secret(f"key-{provider.name}"))],
+        )
+        await wallet.remember_prices(
+            route.prices for routes in catalog.current.routes.values() for route in routes
+        )
+        engine = Engine(
+            database=w.database,
+            wallet=wallet,
+            catalog=catalog,
+            upstreams=outbound,
+            fetcher=self.postman,  # type: ignore[arg-type]
+            adapters=VIDEO,
+            shelf=self.shelf,
+            spools=Spools(w.folder / "spool"),
+            telemetry=telemetry,
+            clock=self.clock,
+            draw=lambda: next(self.draws),
+            randomness=_randomness(),
+            video_ttl_s=7 * 86_400,
+        )
+        admission = Admission(Limits(rpm_default=10_000, tpm_default=10**9), wallet, self.clock)
+        settlement = Settlement(wallet, telemetry, self.clock)
+        self.tasks = VideoTasks(engine, admission, settlement, b"k" * 32)
+        await self.tasks.adopt()
+        self.caller = _caller()
+        return self.tasks
+
+    async def restart(self) -> None:
+        """The process dies where it is, another one begins."""
+        self.world.wallet.abandon()
+        await self.open()
+
+    # --- driving ----------------------------------------------------------------------------------
+
+    async def create(self, key: str = "", files: Any = (), **body: Any) -> Created:
+        known = {"model": "film", "prompt": "A boat", "seconds": 4, "size": "320x180"}
+        data = json.dumps({k: v for k, v in {**known, **body}.items() if v is not ...}).encode()
+        number = next(self.requests)
+        request_id = f"req_{self.clock.wall:014x}{number:020x}"
+        inbound = Inbound(
+            request_id=request_id,
+            method="POST",
+            path="/api/v1/videos",
+            query=b"",
+            headers={},
+            body=data,
+            address="127.0.0.1",
+            accepted_us=self.clock.wall,
+            started_us=self.clock.monotonic,
+        )
+
+        async def read() -> VideoRequest:
+            return parse_video(data, files)
+
+        return await self.tasks.create(self.caller, inbound, read, idempotency_key=key)
+
+    async def made(self, **body: Any) -> str:
+        return (await self.create(**body)).view.id
+
+    def pass_s(self, seconds: float) -> None:
+        self.clock.advance(int(seconds * 1_000_000))
+
+    async def sweep(self) -> int:
+        return await self.tasks.poller.sweep()
+
+    async def sweep_for(self, seconds: float, step_s: float = 5.0) -> None:
+        """Let that much time pass, doing what is due on the way."""
+        passed = 0.0
+        while passed < seconds:
+            self.pass_s(step_s)
+            passed += step_s
+            await self.sweep()
+
+    async def row(self, task_id: str) -> TaskRow:
+        found = await rows.any_by_id(self.world.database, task_id)
+        assert found is not None
+        return found
+
+    async def view(self, task_id: str) -> VideoView:
+        found = await self.tasks.get(self.caller, task_id)
+        assert found is not None
+        return found
+
+    async def receipt(self, task_id: str) -> dict[str, Any]:
+        row = await self.row(task_id)
+        found = await receipt_json(self.world.database, row.org_id, row.request_id)
+        assert found is not None
+        document: dict[str, Any] = json.loads(render(found))
+        return document
+
+    async def money(self) -> tuple[Decimal, Decimal]:
+        """(balance, held) in USD."""
+        found = await self.world.wallet.balance("o1")
+        return Decimal(found.balance_nano) / USD, Decimal(found.held_nano) / USD
+
+    async def settled(self, task_id: str, state: str, charged: str) -> TaskRow:
+        """The task ended so, exactly that was taken, nothing is held, and the books agree."""
+        row = await self.row(task_id)
+        assert row.state == state, (row.state, row.error_json)
+        charges = await self.world.scalar(
+            "SELECT COUNT(*) FROM usage_event WHERE request_id = :r", r=row.request_id
+        )
+        assert charges == 1
+        assert Decimal(row.charged_nano or 0) / USD == Decimal(charged)
+        held = await self.world.scalar("SELECT COUNT(*) FROM hold WHERE state = 'pending'")
+        live = await self.world.scalar("SELECT COUNT(*) FROM task WHERE completed_us = 0")
+        assert bool(held) == bool(live)
+        await self.world.wallet.flush()
+        assert await self.world.differences() == []
+        return row
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        self.log.flush()
+        found = [json.loads(line) for block in self.lines for line in block.splitlines()]
+        return [line for line in found if line["event"] == name]
+
+
+def _randomness() -> Callable[[int], bytes]:
+    numbers = count(1)
+    return lambda length: next(numbers).to_bytes(length, "big")
+
+
+def _caller() -> Caller:
+    no = account_rows.Limits()
+    org = OrgRow("o1", "o1", "customer", no, None, 0)
+    unset: dict[str, Any] = dict.fromkeys(KeyRow.__struct_fields__[8:16])
+    key = KeyRow("k1", "o1", "", "k1", 1, "", "", no, created_us=0, **unset)
+    return Caller(key, org)
+
+
+@asynccontextmanager
+async def studio(usd: str = "1") -> AsyncIterator[Studio]:
+    async with world() as w:
+        await w.add_owner()
+        await w.grant(int(Decimal(usd) * USD))
+        found = Studio(w)
+        await found.open()
+        yield found
+        await w.wallet.close()
+        assert await w.differences() == []

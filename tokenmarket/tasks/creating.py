@@ -1,0 +1,431 @@
+"""``POST /videos``: from a caller's order to a task that is held, written down and sent.
+
+    read -> plan -> resolve at each route -> hold + row (one transaction) -> submit, route by route
+
+Until the row is there, a failure is a request like any other: a receipt and nothing held. After it,
+a proven refusal of every route ends the task ``rejected`` and answers with the error; a provider
+that is full leaves it waiting with us. A caller that leaves stops nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from tokenmarket.accounts import Caller
+from tokenmarket.admission import Admission
+from tokenmarket.billing.tasks import prices_json
+from tokenmarket.core import ids
+from tokenmarket.core.catalog import Route
+from tokenmarket.core.errors import ApiError, UpstreamError
+from tokenmarket.core.pricing import Unpriced, ceiling
+from tokenmarket.core.requests import Request
+from tokenmarket.core.routing import Plan, RouteState, plan
+from tokenmarket.core.uploads import Input, Upload
+from tokenmarket.core.video.abilities import abilities
+from tokenmarket.core.video.capabilities import plan_request, resolve
+from tokenmarket.core.video.request import ResolvedVideo, VideoRequest, dump
+from tokenmarket.core.wire import Inbound
+from tokenmarket.exchange import Exchange
+from tokenmarket.files.store import CHUNK_BYTES, StoreFailed
+from tokenmarket.receipts import task_receipt
+from tokenmarket.replies import caller_error, task_lines
+from tokenmarket.settlement import Settlement
+from tokenmarket.store import tasks as rows
+from tokenmarket.store.tasks import NewTask, TaskExists, TaskRow
+from tokenmarket.tasks.documents import read_delivered, task_error, write
+from tokenmarket.tasks.ending import fail
+from tokenmarket.tasks.engine import SECOND_US, Engine
+from tokenmarket.tasks.polling import BUSY_PAUSE_S, wait_for_room, waits
+from tokenmarket.tasks.submitting import Option, Submitter, Taken
+
+OPERATION = "video"
+DEADLINE_S_MAX = 7 * 86_400
+SUBMIT_S = 240  # a create at one route at the longest; the lease of the creator
+_encode = msgspec.json.Encoder().encode
+
+
+class Order(msgspec.Struct, frozen=True):
+    """One create as it came. ``read`` gives the order or raises ApiError."""
+
+    caller: Caller
+    inbound: Inbound
+    idempotency_key: str
+    read: Callable[[], Awaitable[VideoRequest]]
+
+
+class Made(msgspec.Struct, frozen=True):
+    """The task, whether the same key made it before, and further header lines of the answer."""
+
+    row: TaskRow
+    replayed: bool
+    head: bytes
+
+
+class Creator:
+    """Makes tasks."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        submitter: Submitter,
+        admission: Admission,
+        settlement: Settlement,
+    ) -> None:
+        self._engine = engine
+        self._submitter = submitter
+        self._admission = admission
+        self._settlement = settlement
+
+    async def create(self, order: Order) -> Made:
+        """Raises ApiError, after the refusal has got its receipt."""
+        exchange = Exchange(OPERATION, order.inbound)
+        exchange.caller = order.caller
+        exchange.idempotency_key = order.idempotency_key or None
+        self._admission.limits_of(order.caller)
+        try:
+            return await self._made(order, exchange)
+        except ApiError as error:
+            self._refuse(exchange, error)
+            raise
+        except Exception as crash:
+            self._engine.telemetry.crash(exchange.request_id, crash)
+            error = ApiError("PLATFORM_002", "An internal error; nothing was charged.")
+            self._refuse(exchange, error)
+            raise error from crash
+
+    def _refuse(self, exchange: Exchange, error: ApiError) -> None:
+        """A receipt for a request that made no task; a task that was made has its own."""
+        if exchange.status == "running":
+            exchange.error = error
+            self._settlement.close(exchange, "failed" if exchange.attempts else "rejected", 0)
+
+    async def _made(self, order: Order, exchange: Exchange) -> Made:
+        engine, caller = self._engine, order.caller
+        request = await order.read()
+        fingerprint = ""
+        if order.idempotency_key:
+            fingerprint = _fingerprint(request)
+            known = await rows.by_key(
+                engine.database, caller.org_id, OPERATION, order.idempotency_key, engine.now_us()
+            )
+            if known is not None and known.state != "rejected":
+                return self._replayed(exchange, known, fingerprint)
+        source = await self._source(caller, request)
+        options = self._options(exchange, caller, request, source, order.inbound.body)
+        options = await self._with_stored_uploads(caller.org_id, options)
+        held_nano = max(_ceiling(option) for option in options)
+        try:
+            row = await self._admission.admit_task(
+                caller,
+                exchange,
+                lambda: self._new(order, exchange, options, fingerprint, held_nano),
+                held_nano,
+                0,
+            )
+        except TaskExists as exists:
+            return self._replayed(exchange, exists.row, fingerprint)
+        try:
+            row = await self._sent(row, options, exchange)
+        except ApiError:
+            raise
+        except Exception as crash:  # the task is there and goes on: that is the answer
+            engine.telemetry.crash(exchange.request_id, crash)
+            row = await self._left(row)
+        finally:
+            self._recorded(exchange)
+        return Made(row, False, task_lines(exchange))
+
+    def _recorded(self, exchange: Exchange) -> None:
+        """The request is over though the task may run on: its place is free, it is counted."""
+        exchange.status = "failed" if exchange.error is not None else "succeeded"
+        if exchange.ticket is not None:
+            exchange.ticket.done(None)
+        self._engine.telemetry.finished(exchange, self._engine.clock.monotonic_us())
+
+    def _replayed(self, exchange: Exchange, known: TaskRow, fingerprint: str) -> Made:
+        if known.fingerprint != fingerprint:
+            raise ApiError(
+                "IDEMPOTENCY_001",
+                "This Idempotency-Key was used with another body.",
+                reason="other_body",
+            )
+        self._settlement.close(exchange, "succeeded", 0)
+        return Made(known, True, task_lines(exchange))
+
+    # --- where ------------------------------------------------------------------------------------
+
+    async def _source(self, caller: Caller, request: VideoRequest) -> TaskRow | None:
+        """The finished task of this organisation that a remix, edit or extension works on."""
+        if request.source_task_id is None:
+            return None
+        row = await rows.by_id(self._engine.database, caller.org_id, request.source_task_id)
+        if row is None:
+            raise ApiError(
+                "REQUEST_004",
+                f"There is no video {request.source_task_id!r}.",
+                param="video",
+                reason="video_not_found",
+            )
+        if row.state != "succeeded":
+            raise ApiError(
+                "REQUEST_008",
+                f"The video is {row.state}; one that is completed can be worked on.",
+                param="video",
+                reason="video_not_ready",
+            )
+        return row
+
+    def _options(
+        self,
+        exchange: Exchange,
+        caller: Caller,
+        request: VideoRequest,
+        source: TaskRow | None,
+        body: bytes,
+    ) -> list[Option]:
+        """The routes to try, each with the order as its model takes it. Raises ApiError."""
+        catalog = self._engine.catalog
+        model = catalog.find_model(request.model)
+        asked = Request(
+            operation=OPERATION,
+            model=request.model,
+            body=body,
+            typed=ResolvedVideo(model=request.model),
+            choice=request.choice,
+            models=request.models,
+        )
+        if model is not None and model.operation == OPERATION:
+            asked = plan_request(resolve(request, model), body)
+            asked.model = request.model  # as it was written: aliases are the plan's
+        asked.request_id = exchange.request_id
+        asked.created_s = exchange.inbound.accepted_us // SECOND_US
+        exchange.request = asked
+        exchange.plan = found = plan(
+            asked,
+            caller.allowed,
+            catalog.current,
+            self._state,
+            draw=self._engine.draw(),
+            near_names=catalog.near_names,
+        )
+        options = self._resolved(request, found, exchange, source)
+        exchange.route = options[0].route
+        return options
+
+    def _resolved(
+        self, request: VideoRequest, found: Plan, exchange: Exchange, source: TaskRow | None
+    ) -> list[Option]:
+        options: list[Option] = []
+        refusal: ApiError | None = None
+        for index, route in enumerate(found.routes):
+            if options and route.model.id != options[0].route.model.id:
+                exchange.skip(index, "a task stays with the model that its hold is for")
+                continue
+            try:
+                video = resolve(request, route.model)
+                option = self._sourced(Option(route, video), source)
+                _ceiling(option)
+            except ApiError as error:
+                refusal = refusal or error
+                exchange.skip(index, error.message)
+            except Unpriced as error:
+                exchange.skip(index, f"no price for {error.unit}")
+            else:
+                options.append(option)
+        if not options:
+            raise refusal or ApiError(
+                "MODEL_002", f"The model {request.model!r} has no usable route.", param="model"
+            )
+        return options
+
+    def _sourced(self, option: Option, source: TaskRow | None) -> Option:
+        """The provider that made the source knows it by id; others get its address."""
+        if source is None:
+            return option
+        video = option.video
+        if option.route.provider.name == source.provider and source.upstream_id:
+            video = msgspec.structs.replace(video, source_upstream_id=source.upstream_id)
+            return msgspec.structs.replace(option, video=video, credential_id=source.credential_id)
+        kept = read_delivered(source.outputs_json).outputs
+        film = next((item for item in kept if item.kind == "video" and item.key), None)
+        if film is None:
+            raise ApiError("REQUEST_009", "The source video is not kept any more.", param="video")
+        url, _ = self._engine.shelf.address(film.key)
+        video = msgspec.structs.replace(
+            video, inputs=(*video.inputs, Input("video", "video", url=url))
+        )
+        return msgspec.structs.replace(option, video=video)
+
+    def _state(self, route: Route) -> RouteState:
+        if route.provider.adapter in self._engine.adapters:
+            return self._engine.upstreams.state(route)
+        return RouteState(
+            available=False,
+            kind="unpriced",
+            reason=f"{route.provider.name} does not offer {OPERATION}",
+        )
+
+    # --- what is kept -----------------------------------------------------------------------------
+
+    async def _with_stored_uploads(self, org_id: str, options: list[Option]) -> list[Option]:
+        """The caller's uploads lie in our store before anything is held: a submission that comes
+        later, from another process, needs them, and providers fetch them there."""
+        first = options[0].video
+        stored: dict[int, str] = {}
+        for number, item in enumerate(first.inputs):
+            if item.upload is not None:
+                stored[number] = await self._stored(org_id, item.upload)
+        if not stored:
+            return options
+        return [msgspec.structs.replace(option, stored=stored) for option in options]
+
+    async def _stored(self, org_id: str, upload: Upload) -> str:
+        try:
+            key, writer = await self._engine.shelf.open(org_id, upload.content_type, DEADLINE_S_MAX)
+            try:
+                offset = 0
+                while piece := upload.read_at(offset, CHUNK_BYTES):
+                    await writer.write(piece)
+                    offset += len(piece)
+                await writer.commit()
+            finally:
+                await writer.abort()
+        except StoreFailed as failed:
+            raise ApiError(
+                "PLATFORM_001", "The upload cannot be kept at the moment.", retry_after_s=5
+            ) from failed
+        return key
+
+    def _new(
+        self,
+        order: Order,
+        exchange: Exchange,
+        options: list[Option],
+        fingerprint: str,
+        held_nano: int,
+    ) -> NewTask:
+        engine, caller, first = self._engine, order.caller, options[0]
+        now_us = engine.now_us()
+        adapter = engine.adapters[first.route.provider.adapter]
+        able = abilities(first.route.model.capabilities)
+        deadline_s = min(able.deadline_s or adapter.deadline_s, DEADLINE_S_MAX)
+        deadline_us = now_us + deadline_s * SECOND_US
+        lease_us = now_us + SUBMIT_S * len(options) * SECOND_US
+        return NewTask(
+            id=ids.new_id("video", now_us, engine.randomness(ids.RANDOM_BYTES)),
+            org_id=caller.org_id,
+            key_id=caller.key_id,
+            request_id=exchange.request_id,
+            operation=OPERATION,
+            receipt=task_receipt(exchange, held_nano, engine.clock.monotonic_us()),
+            created_us=now_us,
+            deadline_us=deadline_us,
+            next_poll_us=now_us,
+            lease_owner=engine.worker_id,
+            lease_until_us=lease_us,
+            model=first.route.model.id,
+            provider=first.route.provider.name,
+            upstream_model=first.route.upstream_model,
+            adapter=first.route.provider.adapter,
+            price_version=first.route.prices.version,
+            prices_json=prices_json(first.route.prices),
+            request_json=dump(first.video, first.stored).decode(),
+            metadata_json=write(first.video.metadata),
+            callback_url=first.video.callback_url or "",
+            idempotency_key=order.idempotency_key,
+            fingerprint=fingerprint,
+        )
+
+    # --- sending ----------------------------------------------------------------------------------
+
+    async def _sent(self, row: TaskRow, options: list[Option], exchange: Exchange) -> TaskRow:
+        """Route after route until one takes it. Raises ApiError: all refused, and it is ended."""
+        full: tuple[Option, float] | None = None
+        last: UpstreamError | ApiError = UpstreamError("overloaded", "no route was tried")
+        for index, option in enumerate(options):
+            if index:
+                moved = await self._moved(row, option)
+                if moved is None:
+                    return await self._reread(row)
+                row = moved
+            outcome = await self._submitter.submit(row, option, exchange, index)
+            if isinstance(outcome, Taken):
+                return outcome.row
+            row, last = outcome.row, outcome.error
+            if waits(last) and full is None:
+                pause_s = last.retry_after_s if isinstance(last, UpstreamError) else None
+                full = option, pause_s or BUSY_PAUSE_S
+            if isinstance(last, UpstreamError) and not last.failover:
+                break  # it is about the order itself
+        else:
+            if full is not None:
+                moved = await self._moved(row, full[0])
+                if moved is not None:
+                    row = await wait_for_room(self._engine, moved, full[1]) or moved
+                self._engine.wake()
+                return await self._reread(row)
+        raise await self._rejected(row, last, exchange)
+
+    async def _moved(self, row: TaskRow, option: Option) -> TaskRow | None:
+        """To another route, within the same hold."""
+        route = option.route
+        return await rows.transition(
+            self._engine.database,
+            row,
+            "accepted",
+            provider=route.provider.name,
+            upstream_model=route.upstream_model,
+            adapter=route.provider.adapter,
+            price_version=route.prices.version,
+            prices_json=prices_json(route.prices),
+            request_json=dump(option.video, option.stored).decode(),
+        )
+
+    async def _rejected(
+        self, row: TaskRow, last: UpstreamError | ApiError, exchange: Exchange
+    ) -> ApiError:
+        if isinstance(last, ApiError):
+            error, told = last, task_error(UpstreamError("bad_request", last.message))
+        else:
+            error, told = caller_error(last, exchange, stream=False), task_error(last)
+        exchange.error = error
+        engine = self._engine
+        receipt = task_receipt(exchange, row.held_nano, engine.clock.monotonic_us())
+        row = await rows.transition(engine.database, row, row.state, receipt=receipt) or row
+        ended = await fail(engine, row, "rejected", told, told=False)
+        if ended is not None:
+            await rows.hide(engine.database, ended, engine.now_us())
+        return error
+
+    async def _left(self, row: TaskRow) -> TaskRow:
+        """To the poller."""
+        current = await self._reread(row)
+        if current.live and current.lease_owner == self._engine.worker_id:
+            await rows.release(self._engine.database, current, self._engine.now_us())
+            self._engine.wake()
+        return current
+
+    async def _reread(self, row: TaskRow) -> TaskRow:
+        return await rows.any_by_id(self._engine.database, row.id) or row
+
+
+def _ceiling(option: Option) -> int:
+    """The most that the order can cost there. Raises Unpriced."""
+    return ceiling(option.route.prices, option.video.bound, option.video.attributes)
+
+
+def _fingerprint(request: VideoRequest) -> str:
+    """Of what was ordered, not of its spelling: a form has another boundary at every attempt."""
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(_encode(msgspec.structs.replace(request, inputs=())))
+    for item in request.inputs:
+        digest.update(f"|{item.role}|{item.param}|{item.url or ''}|".encode())
+        if item.upload is not None:
+            offset = 0
+            while piece := item.upload.read_at(offset, CHUNK_BYTES):
+                digest.update(piece)
+                offset += len(piece)
+    return digest.hexdigest()
