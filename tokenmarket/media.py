@@ -94,9 +94,10 @@ class MediaRooms:
         request = msgspec.structs.replace(request)  # each route gets one of its own
         if isinstance(request.typed, SpeechBody):
             request.audio_format = self._speech_format(adapter, route, request.typed)
-        if adapter.inputs == "bytes" and any(item.url is not None for item in request.inputs):
+        mode = adapter.input_mode(route)
+        if mode == "bytes" and any(item.url is not None for item in request.inputs):
             request.inputs = tuple([await self._fetched(item) for item in request.inputs])
-        elif adapter.inputs == "url":
+        elif mode == "url":
             request.inputs = tuple(
                 [await self._published(item, request, org_id) for item in request.inputs]
             )
@@ -198,32 +199,32 @@ class MediaRooms:
 
         read: Callable[[Head, bytes], Reply | Again] = first
 
-        waited_s, job = 0.0, False
+        waited_s, job, elsewhere = 0.0, False, False
         wait_s_max = min(WAIT_S_MAX, route.provider.timeouts.total)
         while True:
             try:
-                response = await send(call)
-                try:
-                    head = response.head
-                    attempt.status = head.status
-                    if attempt.first_byte_us is None:
-                        attempt.first_byte_us = elapsed_us()
-                        attempt.upstream_request_id = head.headers.get("x-request-id")
-                    if not 200 <= head.status < 300:
-                        raise adapter.explain(head, await response.read(ERROR_BODY_BYTES_MAX))
-                    result = read(head, await response.read(RESPONSE_BYTES_MAX))
-                except BaseException:
-                    response.abort()
-                    raise
+                if elsewhere:
+                    url = call.url or ""
+                    _, body = await self._fetcher.read(url, bytes_max=RESPONSE_BYTES_MAX)
+                    head = Head(200, {})
+                else:
+                    head, body = await _exchange(adapter, call, send, attempt, elapsed_us)
             except UpstreamError as error:
                 # A question about a job that runs may be asked again; the job itself never.
                 if not (job and call.method == "GET" and error.kind in _PASSING):
                     raise
                 delay_s = error.retry_after_s or ASK_AGAIN_S
+            except FetchRefused as refused:
+                if not refused.may_pass:
+                    message = f"its result cannot be fetched: {refused.message}"
+                    raise UpstreamError("upstream_error", message) from None
+                delay_s = ASK_AGAIN_S
             else:
+                result = read(head, body)  # what a job says of itself is final
                 if isinstance(result, Reply):
                     return result
                 call, read, delay_s, job = result.request, result.read, result.delay_s, True
+                elsewhere = result.elsewhere
             waited_s += delay_s
             if waited_s > wait_s_max:
                 raise UpstreamError(
@@ -335,6 +336,29 @@ class MediaRooms:
                 "upstream_error", f"its result cannot be fetched: {refused.message}"
             ) from None
         return data
+
+
+async def _exchange(
+    adapter: MediaAdapter,
+    call: UpstreamRequest,
+    send: Send,
+    attempt: Attempt,
+    elapsed_us: Callable[[], int],
+) -> tuple[Head, bytes]:
+    """One request and the whole of its answer. UpstreamError if that is not 2xx."""
+    response = await send(call)
+    try:
+        head = response.head
+        attempt.status = head.status
+        if attempt.first_byte_us is None:
+            attempt.first_byte_us = elapsed_us()
+            attempt.upstream_request_id = head.headers.get("x-request-id")
+        if not 200 <= head.status < 300:
+            raise adapter.explain(head, await response.read(ERROR_BODY_BYTES_MAX))
+        return head, await response.read(RESPONSE_BYTES_MAX)
+    except BaseException:
+        response.abort()
+        raise
 
 
 def _transcript(request: Request, typed: TranscriptionBody, reply: Reply) -> Rendered:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import cast
 
+import msgspec
 import pytest
 
 from tokenmarket import media as module
@@ -27,7 +28,7 @@ from tokenmarket.core.requests import Request
 from tokenmarket.core.usage import Usage
 from tokenmarket.exchange import Attempt
 from tokenmarket.media import MediaRooms, Shelf
-from tokenmarket.upstream.fetch import Fetcher
+from tokenmarket.upstream.fetch import Fetcher, FetchRefused
 from tokenmarket.upstream.outbound import Answer
 
 ROUTE = Route(
@@ -117,9 +118,11 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return delays
 
 
-async def collected(script: Script, adapter: MediaAdapter, parts: int = 1) -> Reply:
+async def collected(
+    script: Script, adapter: MediaAdapter, parts: int = 1, fetcher: object = None
+) -> Reply:
     request = Request("images", "m", b"{}", ImageBody("m", "a cat"), n=parts)
-    rooms = MediaRooms(cast("Fetcher", None), cast("Shelf", None))
+    rooms = MediaRooms(cast("Fetcher", fetcher), cast("Shelf", None))
     attempt = Attempt("p", "m-upstream", 0)
     return await rooms.collect(
         adapter, ROUTE, request, [request] * parts, [CREATE] * parts, script.send, attempt, int
@@ -154,6 +157,62 @@ async def test_a_question_that_is_refused_ends_it(slept: list[float]) -> None:
     with pytest.raises(UpstreamError) as failed:
         await collected(script, Pictures())
     assert failed.value.kind == "bad_request"
+
+
+class Failing(Pictures):
+    """The job says that it failed."""
+
+    def _read(self, head: Head, body: bytes) -> Reply | Again:
+        if body == b"failed":
+            raise UpstreamError("upstream_error", "the job failed")
+        return super()._read(head, body)
+
+
+async def test_a_job_that_failed_is_not_asked_again(slept: list[float]) -> None:
+    script = Script((200, b"queued"), (200, b"failed"), (200, b"done"))
+    with pytest.raises(UpstreamError, match="the job failed"):
+        await collected(script, Failing())
+    assert script.asked == ["/create", "/poll"]
+
+
+class Elsewhere(Pictures):
+    """The result lies in somebody's storage."""
+
+    def read(self, request: Request, route: Route, head: Head, body: bytes) -> Reply | Again:
+        stored = msgspec.structs.replace(POLL, url="https://storage.test/1?signed")
+        return Again(stored, self._read, elsewhere=True)
+
+
+class Storage:
+    """A fetcher that answers so, in order."""
+
+    def __init__(self, *answers: bytes | FetchRefused) -> None:
+        self._answers = deque(answers)
+        self.asked: list[str] = []
+
+    async def read(self, url: str, *, bytes_max: int) -> tuple[str, bytes]:
+        self.asked.append(url)
+        answer = self._answers.popleft()
+        if isinstance(answer, FetchRefused):
+            raise answer
+        return "application/json", answer
+
+
+async def test_a_result_elsewhere_is_fetched_and_not_asked_for_with_our_key(
+    slept: list[float],
+) -> None:
+    storage = Storage(FetchRefused("unreachable", "no answer"), b"done")
+    script = Script((200, b"there"))
+    await collected(script, Elsewhere(), fetcher=storage)
+    assert script.asked == ["/create"]
+    assert storage.asked == ["https://storage.test/1?signed"] * 2
+
+
+async def test_a_result_at_a_forbidden_address_ends_it(slept: list[float]) -> None:
+    storage = Storage(FetchRefused("private_address", "not a public address"))
+    with pytest.raises(UpstreamError, match="cannot be fetched"):
+        await collected(Script((200, b"there")), Elsewhere(), fetcher=storage)
+    assert len(storage.asked) == 1
 
 
 async def test_a_job_without_end_times_out(slept: list[float]) -> None:

@@ -188,12 +188,14 @@ class Again(msgspec.Struct, frozen=True):
     """Not the answer yet: after ``delay_s`` send ``request``; ``read`` takes what comes back.
 
     ``read`` is a pure function (a bound method or a closure) of the same kind as
-    ``MediaAdapter.read``. Answers that are not 2xx go to ``explain``.
+    ``MediaAdapter.read``. Answers that are not 2xx go to ``explain``. ``elsewhere``: the request's
+    ``url`` is an address in somebody's storage, fetched guarded and without our key.
     """
 
     request: UpstreamRequest
     read: Callable[[Head, bytes], Reply | Again]
     delay_s: float = 0.0
+    elsewhere: bool = False
 
 
 class SpeechDecoder(Decoder, Protocol):
@@ -223,6 +225,10 @@ class MediaAdapter(ABC):
 
     inputs: ClassVar[InputMode] = "any"
     atomic: ClassVar[bool] = True
+
+    def input_mode(self, route: Route) -> InputMode:
+        """``inputs``, where models of the provider differ."""
+        return self.inputs
 
     @abstractmethod
     def build(self, request: Request, route: Route, *, now_s: int) -> UpstreamRequest: ...

@@ -15,6 +15,7 @@ from tokenmarket.adapters import (
     bedrock,
     cohere,
     dashscope,
+    dashscope_transcription,
     dashscope_videos,
     deepgram_transcription,
     deepseek,
@@ -51,11 +52,9 @@ from tokenmarket.adapters.protocol import Adapter, MediaAdapter
 from tokenmarket.adapters.video_protocol import VideoAdapter
 
 ADAPTERS: dict[str, dict[str, Adapter | MediaAdapter]] = {
+    "ark": {"chat": ark.CHAT, "embeddings": ark.EMBEDDINGS},
     "assemblyai": {"transcription": assemblyai.TRANSCRIPTION},
     "azure_speech": {"transcription": azure_transcription.TRANSCRIPTION},
-    "deepgram": {"transcription": deepgram_transcription.TRANSCRIPTION},
-    "elevenlabs": {"transcription": elevenlabs_transcription.TRANSCRIPTION},
-    "ark": {"chat": ark.CHAT, "embeddings": ark.EMBEDDINGS},
     "bedrock": {"embeddings": bedrock.EMBEDDINGS, "rerank": bedrock.RERANK},
     "cohere": {
         "embeddings": cohere.EMBEDDINGS,
@@ -66,8 +65,11 @@ ADAPTERS: dict[str, dict[str, Adapter | MediaAdapter]] = {
         "chat": dashscope.CHAT,
         "embeddings": dashscope.EMBEDDINGS,
         "rerank": dashscope.RERANK,
+        "transcription": dashscope_transcription.TRANSCRIPTION,
     },
+    "deepgram": {"transcription": deepgram_transcription.TRANSCRIPTION},
     "deepseek": {"chat": deepseek.CHAT},
+    "elevenlabs": {"transcription": elevenlabs_transcription.TRANSCRIPTION},
     "fireworks": {
         "chat": fireworks.CHAT,
         "completions": fireworks.COMPLETIONS,
