@@ -163,3 +163,19 @@ def test_openrouter_counts_tokens(recorded: Path) -> None:
     at = route("openrouter", *TOKENS)
     for exchange in recordings(recorded, "openrouter.transcription"):
         assert read(at, exchange).usage == Usage(input_tokens=37, output_tokens=12)
+
+
+def test_gemini_s_interactions(recorded: Path) -> None:
+    """None of them is a transcription: what is read is the shape of text and usage."""
+    at = route("gemini", *TOKENS)
+    read_some = 0
+    for exchange in recordings(recorded, "gemini.interactions"):
+        document = theirs(exchange)
+        if document.get("status") != "completed":
+            continue
+        reply = read(at, exchange)
+        assert reply.usage is not None
+        assert reply.usage.prompt_tokens == document["usage"]["total_input_tokens"]
+        assert rendered(reply, "text").strip()
+        read_some += 1
+    assert read_some >= 3

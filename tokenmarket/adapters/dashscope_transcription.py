@@ -70,12 +70,6 @@ class DashScopeTranscription(Transcription):
         "modelnotfound": "not_found",
         "model_not_found": "not_found",
         "internalerror": "upstream_error",
-        # Of the file: it cannot be read, is no audio, or is too long.
-        "invalidfile.notsupportformat": "bad_request",
-        "invalidfile.decodefailed": "bad_request",
-        "invalidfile.durationtoolong": "bad_request",
-        "file_duration_too_long": "bad_request",
-        "unsupportedformat": "bad_request",
     }
 
     def input_mode(self, route: Route) -> InputMode:

@@ -23,6 +23,7 @@ from tokenmarket.adapters import (
     fireworks,
     gemini,
     gemini_images,
+    gemini_transcription,
     gemini_videos,
     groq,
     jina,
@@ -75,7 +76,11 @@ ADAPTERS: dict[str, dict[str, Adapter | MediaAdapter]] = {
         "completions": fireworks.COMPLETIONS,
         "embeddings": fireworks.EMBEDDINGS,
     },
-    "gemini": {"embeddings": gemini.EMBEDDINGS, "images": gemini_images.IMAGES},
+    "gemini": {
+        "embeddings": gemini.EMBEDDINGS,
+        "images": gemini_images.IMAGES,
+        "transcription": gemini_transcription.TRANSCRIPTION,
+    },
     "groq": {
         "chat": groq.CHAT,
         "speech": groq.SPEECH,
