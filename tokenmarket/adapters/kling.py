@@ -25,6 +25,7 @@ import re
 from typing import ClassVar
 from urllib.parse import quote
 
+from tokenmarket.adapters.kit.kling_codes import CODES
 from tokenmarket.adapters.kit.kling_orders import (
     is_legacy,
     legacy_order,
@@ -58,34 +59,10 @@ from tokenmarket.adapters.video_protocol import (
     VideoAdapter,
 )
 from tokenmarket.core.catalog import Route
-from tokenmarket.core.errors import FailureKind, UpstreamError
+from tokenmarket.core.errors import UpstreamError
 from tokenmarket.core.usage import Usage
 from tokenmarket.core.video.request import ResolvedVideo
 
-# The official table, by Kling's own code.
-CODES: dict[str, FailureKind] = {
-    "1000": "auth",
-    "1001": "auth",
-    "1002": "auth",
-    "1003": "auth",
-    "1004": "auth",
-    "1100": "no_balance",
-    "1101": "no_balance",
-    "1102": "no_balance",
-    "1103": "forbidden",
-    "1200": "bad_request",
-    "1201": "bad_request",
-    "1202": "upstream_error",  # we called it wrongly
-    "1203": "not_found",
-    "1300": "content_policy",
-    "1301": "content_policy",
-    "1302": "rate_limited",
-    "1303": "rate_limited",
-    "1304": "forbidden",  # our address is not on the account's list
-    "5000": "upstream_error",
-    "5001": "overloaded",
-    "5002": "timeout",
-}
 # Failures of tasks come with words only; a code is met in callbacks of old tasks.
 _FAILURES: dict[str, FailureCode] = {
     "1101": "insufficient_upstream_balance",

@@ -22,7 +22,7 @@ SMALL = 512  # the tier "512": up to this many pixels a side
 
 def ratio_of(request: Request, route: Route, legal: Sequence[str]) -> str | None:
     """The ratio that the size stands for; None where the size was left open or is only a tier."""
-    pixels = _pixels(request)
+    pixels = pixels_of(request)
     if pixels is None:
         return None
     found = nearest_ratio(*pixels, legal)
@@ -36,7 +36,7 @@ def tier_of(request: Request, route: Route, legal: Sequence[str]) -> str | None:
     tier = request.attributes.get("resolution")
     if not request.size or tier is None:
         return None
-    pixels = _pixels(request)
+    pixels = pixels_of(request)
     if pixels is not None and max(pixels) <= SMALL and str(SMALL) in legal:
         return str(SMALL)
     if tier not in legal:
@@ -49,7 +49,8 @@ def data_url(upload: Upload) -> str:
     return f"data:{upload.content_type};base64,{base64.b64encode(upload.data()).decode('ascii')}"
 
 
-def _pixels(request: Request) -> tuple[int, int] | None:
+def pixels_of(request: Request) -> tuple[int, int] | None:
+    """The size; None where it was left open or is only a tier."""
     if not request.size:
         return None
     try:
