@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from tokenmarket.adapters import (
     ark,
+    ark_images,
     ark_videos,
     assemblyai,
     azure_transcription,
@@ -53,7 +54,11 @@ from tokenmarket.adapters.protocol import Adapter, MediaAdapter
 from tokenmarket.adapters.video_protocol import VideoAdapter
 
 ADAPTERS: dict[str, dict[str, Adapter | MediaAdapter]] = {
-    "ark": {"chat": ark.CHAT, "embeddings": ark.EMBEDDINGS},
+    "ark": {
+        "chat": ark.CHAT,
+        "embeddings": ark.EMBEDDINGS,
+        "images": ark_images.IMAGES,
+    },
     "assemblyai": {"transcription": assemblyai.TRANSCRIPTION},
     "azure_speech": {"transcription": azure_transcription.TRANSCRIPTION},
     "bedrock": {"embeddings": bedrock.EMBEDDINGS, "rerank": bedrock.RERANK},
