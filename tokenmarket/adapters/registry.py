@@ -30,6 +30,7 @@ from tokenmarket.adapters import (
     jina,
     kling,
     minimax,
+    minimax_images,
     minimax_videos,
     mistral,
     moonshot,
@@ -93,7 +94,7 @@ ADAPTERS: dict[str, dict[str, Adapter | MediaAdapter]] = {
         "translation": groq.TRANSCRIPTION,
     },
     "jina": {"embeddings": jina.EMBEDDINGS, "rerank": jina.RERANK},
-    "minimax": {"chat": minimax.CHAT},
+    "minimax": {"chat": minimax.CHAT, "images": minimax_images.IMAGES},
     "mistral": {
         "chat": mistral.CHAT,
         "embeddings": mistral.EMBEDDINGS,
