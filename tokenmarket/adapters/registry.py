@@ -42,6 +42,7 @@ from tokenmarket.adapters import (
     perplexity,
     sandbox,
     siliconflow,
+    stability,
     tei,
     together,
     vertex_videos,
@@ -154,6 +155,7 @@ ADAPTERS: dict[str, dict[str, Adapter | MediaAdapter]] = {
         "rerank": siliconflow.RERANK,
         "transcription": siliconflow.TRANSCRIPTION,
     },
+    "stability": {"images": stability.IMAGES},
     "tei": {"embeddings": tei.EMBEDDINGS, "rerank": tei.RERANK},
     "together": {
         "chat": together.CHAT,

@@ -49,6 +49,7 @@ ADAPTERS = frozenset(
         "perplexity",
         "sandbox",
         "siliconflow",
+        "stability",
         "tei",
         "together",
         "vertex",
