@@ -27,6 +27,7 @@ from tokenmarket.adapters import (
     gemini_transcription,
     gemini_videos,
     groq,
+    ideogram,
     jina,
     kling,
     minimax,
@@ -94,6 +95,7 @@ ADAPTERS: dict[str, dict[str, Adapter | MediaAdapter]] = {
         "transcription": groq.TRANSCRIPTION,
         "translation": groq.TRANSCRIPTION,
     },
+    "ideogram": {"images": ideogram.IMAGES},
     "jina": {"embeddings": jina.EMBEDDINGS, "rerank": jina.RERANK},
     "minimax": {"chat": minimax.CHAT, "images": minimax_images.IMAGES},
     "mistral": {

@@ -37,6 +37,7 @@ ADAPTERS = frozenset(
         "fireworks",
         "gemini",
         "groq",
+        "ideogram",
         "jina",
         "kling",
         "minimax",
