@@ -41,6 +41,7 @@ from tokenmarket.adapters import (
     openai,
     openrouter,
     perplexity,
+    recraft,
     sandbox,
     siliconflow,
     stability,
@@ -139,6 +140,7 @@ ADAPTERS: dict[str, dict[str, Adapter | MediaAdapter]] = {
         "transcription": openrouter.TRANSCRIPTION,
     },
     "perplexity": {"chat": perplexity.CHAT},
+    "recraft": {"images": recraft.IMAGES},
     "sandbox": {
         "chat": sandbox.CHAT,
         "completions": sandbox.COMPLETIONS,

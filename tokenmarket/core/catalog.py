@@ -48,6 +48,7 @@ ADAPTERS = frozenset(
         "openai",
         "openrouter",
         "perplexity",
+        "recraft",
         "sandbox",
         "siliconflow",
         "stability",
