@@ -16,6 +16,7 @@ from tokenmarket.adapters import (
     bedrock,
     cohere,
     dashscope,
+    dashscope_images,
     dashscope_transcription,
     dashscope_videos,
     deepgram_transcription,
@@ -74,6 +75,7 @@ ADAPTERS: dict[str, dict[str, Adapter | MediaAdapter]] = {
     "dashscope": {
         "chat": dashscope.CHAT,
         "embeddings": dashscope.EMBEDDINGS,
+        "images": dashscope_images.IMAGES,
         "rerank": dashscope.RERANK,
         "transcription": dashscope_transcription.TRANSCRIPTION,
     },
