@@ -31,6 +31,7 @@ from tokenmarket.adapters import (
     ideogram,
     jina,
     kling,
+    kling_images,
     minimax,
     minimax_images,
     minimax_videos,
@@ -100,6 +101,7 @@ ADAPTERS: dict[str, dict[str, Adapter | MediaAdapter]] = {
     },
     "ideogram": {"images": ideogram.IMAGES},
     "jina": {"embeddings": jina.EMBEDDINGS, "rerank": jina.RERANK},
+    "kling": {"images": kling_images.IMAGES},
     "minimax": {"chat": minimax.CHAT, "images": minimax_images.IMAGES},
     "mistral": {
         "chat": mistral.CHAT,
