@@ -14,6 +14,7 @@ from tokenmarket.adapters import (
     assemblyai,
     azure_transcription,
     bedrock,
+    bfl,
     cohere,
     dashscope,
     dashscope_images,
@@ -68,6 +69,7 @@ ADAPTERS: dict[str, dict[str, Adapter | MediaAdapter]] = {
     "assemblyai": {"transcription": assemblyai.TRANSCRIPTION},
     "azure_speech": {"transcription": azure_transcription.TRANSCRIPTION},
     "bedrock": {"embeddings": bedrock.EMBEDDINGS, "rerank": bedrock.RERANK},
+    "bfl": {"images": bfl.IMAGES},
     "cohere": {
         "embeddings": cohere.EMBEDDINGS,
         "rerank": cohere.RERANK,

@@ -29,6 +29,7 @@ ADAPTERS = frozenset(
         "assemblyai",
         "azure_speech",
         "bedrock",
+        "bfl",
         "cohere",
         "dashscope",
         "deepgram",
