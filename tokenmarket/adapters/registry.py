@@ -23,6 +23,7 @@ from tokenmarket.adapters import (
     deepgram_transcription,
     deepseek,
     elevenlabs_transcription,
+    fal,
     fireworks,
     gemini,
     gemini_images,
@@ -85,6 +86,7 @@ ADAPTERS: dict[str, dict[str, Adapter | MediaAdapter]] = {
     "deepgram": {"transcription": deepgram_transcription.TRANSCRIPTION},
     "deepseek": {"chat": deepseek.CHAT},
     "elevenlabs": {"transcription": elevenlabs_transcription.TRANSCRIPTION},
+    "fal": {"images": fal.IMAGES},
     "fireworks": {
         "chat": fireworks.CHAT,
         "completions": fireworks.COMPLETIONS,

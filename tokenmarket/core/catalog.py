@@ -35,6 +35,7 @@ ADAPTERS = frozenset(
         "deepgram",
         "deepseek",
         "elevenlabs",
+        "fal",
         "fireworks",
         "gemini",
         "groq",
