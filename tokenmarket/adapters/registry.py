@@ -46,6 +46,7 @@ from tokenmarket.adapters import (
     openrouter,
     perplexity,
     recraft,
+    replicate,
     sandbox,
     siliconflow,
     stability,
@@ -149,6 +150,7 @@ ADAPTERS: dict[str, dict[str, Adapter | MediaAdapter]] = {
     },
     "perplexity": {"chat": perplexity.CHAT},
     "recraft": {"images": recraft.IMAGES},
+    "replicate": {"images": replicate.IMAGES},
     "sandbox": {
         "chat": sandbox.CHAT,
         "completions": sandbox.COMPLETIONS,

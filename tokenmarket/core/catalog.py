@@ -51,6 +51,7 @@ ADAPTERS = frozenset(
         "openrouter",
         "perplexity",
         "recraft",
+        "replicate",
         "sandbox",
         "siliconflow",
         "stability",
