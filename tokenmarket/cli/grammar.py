@@ -43,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"tokenmarket {__version__}")
     groups = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_serving, _orgs, _keys, _credit, _providers, _catalog, _checks):
+    for add in (_serving, _orgs, _keys, _credit, _providers, _catalog, _webhooks, _checks):
         add(groups)
     return parser
 
@@ -132,6 +132,20 @@ def _catalog(groups: Groups) -> None:
     apply.add_argument("files", metavar="FILE", nargs="+", help="- for stdin")
     export = _leaf(catalog, "export", "catalog:export", "print the catalog in force as TOML")
     export.add_argument("--own", action="store_true", help="only what was applied here")
+
+
+def _webhooks(groups: Groups) -> None:
+    webhook = _group(groups, "webhook", "callbacks to customers")
+    secret = _leaf(webhook, "secret", "webhooks:secret", "show what callbacks are signed with")
+    secret.add_argument("--org", metavar="NAME", required=True, help="organisation, name or id")
+    secret.add_argument("--rotate", action="store_true", help="replace it by a new one")
+    secret.add_argument(
+        "--overlap",
+        type=duration,
+        default=86_400,
+        metavar="TIME",
+        help="how long the old one signs beside it: 0, 30m, 24h (default), 7d",
+    )
 
 
 def _checks(groups: Groups) -> None:

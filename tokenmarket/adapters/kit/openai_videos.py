@@ -192,6 +192,9 @@ def _beyond_openai(request: ResolvedVideo) -> dict[str, object]:
         value = getattr(request, name)
         if value is not None:
             asked[name] = value
+    if request.size is not None:  # says both, and more exactly
+        asked.pop("resolution", None)
+        asked.pop("aspect_ratio", None)
     if request.n > 1:
         asked["n"] = request.n
     if (last := request.input("last_frame")) is not None:
