@@ -10,11 +10,19 @@ import pytest
 
 from tests.recorded import exchanges
 from tests.unit.adapters.videos import handle, order, route
-from tokenmarket.adapters import dashscope_videos, gemini_videos, xai_videos
+from tokenmarket.adapters import (
+    dashscope_videos,
+    fal_videos,
+    gemini_videos,
+    replicate_videos,
+    xai_videos,
+)
 from tokenmarket.adapters.protocol import Head
 from tokenmarket.adapters.video_protocol import (
     Accepted,
+    Ended,
     Failed,
+    Fetch,
     Observation,
     ProviderCost,
     Running,
@@ -127,3 +135,52 @@ def test_grok_imagine(recorded: Path) -> None:
     assert done.outputs[0].file.url == polls[-1]["response"]["body"]["video"]["url"]
     assert done.usage == Usage(video_ms=1000)
     assert done.cost == ProviderCost("0.05", "USD")
+
+
+def test_replicate(recorded: Path) -> None:
+    """Creates, polls and a cancel. No recorded prediction made a video and was polled to its end,
+    so the finished ones are pictures: any address is read in the same way."""
+    adapter, where = replicate_videos.VIDEO, route("replicate", "o/m")
+    for exchange in recordings(recorded, "replicate.prediction_create"):
+        body = exchanges.body_bytes(exchange)
+        accepted = adapter.accepted(order(), where, head(exchange), body)
+        theirs = exchange["response"]["body"]
+        assert isinstance(accepted, Accepted)
+        assert accepted.upstream_id == theirs["id"]
+        assert isinstance(accepted.observation, Running)
+        assert accepted.observation.provider_state in (theirs["status"], "")
+    states: set[str] = set()
+    for exchange in recordings(recorded, "replicate.prediction_poll"):
+        theirs = exchange["response"]["body"]
+        seen = adapter.observe(
+            handle(upstream_id=theirs["id"]), where, head(exchange), exchanges.body_bytes(exchange)
+        )
+        assert isinstance(seen, Running | Succeeded | Ended)
+        assert seen.provider_state == theirs["status"]
+        states.add(theirs["status"])
+        if isinstance(seen, Succeeded):
+            assert [item.file.url for item in seen.outputs] == theirs["output"]
+    assert {"starting", "processing", "canceled"} <= states
+
+
+def test_replicate_refusals(recorded: Path) -> None:
+    for exchange in recordings(recorded, "replicate.error"):
+        error = replicate_videos.VIDEO.explain(head(exchange), exchanges.body_bytes(exchange))
+        assert error.kind == "bad_request"
+        assert error.message
+
+
+def test_fal(recorded: Path) -> None:
+    """What models answer, which is what the second address of a finished job answers."""
+    adapter, where = fal_videos.VIDEO, route("fal", "fal-ai/hunyuan-video")
+    task = handle(ref={"app": "fal-ai/hunyuan-video"})
+    for exchange in recordings(recorded, "fal.video"):
+        done = adapter.observe(task, where, head(exchange), b'{"status":"COMPLETED"}')
+        assert isinstance(done, Fetch)
+        seen = done.read(head(exchange), exchanges.body_bytes(exchange))
+        theirs = exchange["response"]["body"]
+        assert isinstance(seen, Succeeded)
+        assert seen.outputs[0].file.url == theirs["video"]["url"]
+        assert seen.facts == {"seed": theirs["seed"]}
+    for exchange in recordings(recorded, "fal.error"):
+        assert adapter.explain(head(exchange), exchanges.body_bytes(exchange)).kind == "bad_request"
