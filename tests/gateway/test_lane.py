@@ -379,6 +379,29 @@ async def test_leaving_the_lane_pays_nothing(site: Site) -> None:
     assert (await org.chat(lane.chat())).status == 200  # the place is free again
 
 
+async def test_a_bug_of_the_lane_is_the_rooms_business(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lane, org = site.lane_shared("bug"), await site.org()
+    body = compact(lane.chat())
+    told: list[str] = []
+    front_lane = site.server.front.lane
+    assert front_lane is not None
+
+    def crash(request_id: str, error: BaseException) -> None:
+        told.append(repr(error))
+
+    monkeypatch.setattr(front_lane.telemetry, "crash", crash)
+    monkeypatch.setattr(front_lane.wallet, "settle_text", None)  # not callable
+    with Counter(site) as counter:
+        found = await ask(site, org, [body] * 3)
+    assert [answer.status for answer in found] == [200] * 3
+    assert counter.taken == 1
+    assert len(told) == 1
+    assert "not callable" in told[0]
+    await org.settled(GOOD, GOOD, GOOD)
+
+
 async def test_pipelined_requests_are_answered_in_order(site: Site) -> None:
     lane, org = site.lane_shared("order"), await site.org()
     request = raw_request("POST", CHAT, compact(lane.chat()), key=org.key)

@@ -259,8 +259,13 @@ class Call(UpstreamResponse):
         lane = self.lane
         if lane is None:
             super().ended()
-        elif not self._answer(lane):
-            self.hand_over()
+            return
+        try:
+            if self._answer(lane):
+                return
+        except Exception as error:  # our bug; if it was settled, the rooms cannot do so again
+            lane.telemetry.crash(self.request_id, error)
+        self.hand_over()
 
     def wake(self) -> None:
         """Bytes or an error have come. Only what the rooms should see is of interest."""
