@@ -142,7 +142,7 @@ class Relay:
 
         def begin() -> None:
             cost_nano = None
-            if decoder.expected is not None:
+            if decoder.expected is not None and not decoder.expected.estimated:
                 cost_nano = self._settlement.price(exchange, route, decoder.expected)
             now_us = self._clock.monotonic_us()
             exchange.first_byte_us = now_us - exchange.started_us

@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 
 from tests.recorded import exchanges
+from tests.unit.adapters import voices
 from tests.unit.adapters.voices import decoder, play, route, sent_json
+from tokenmarket.core.media.audio import duration_ms
+from tokenmarket.core.media.reader import BytesReader
 from tokenmarket.core.media.sniff import sniff
 from tokenmarket.core.usage import Usage
 
@@ -46,3 +49,79 @@ def test_bare_audio(recorded: Path, provider: str) -> None:
         assert (audio, kind) == (audio_of(exchange), None)
         assert usage == Usage(characters=len(theirs["input"]))
         assert sniff(audio[:4096]) == "audio/mpeg"
+
+
+def test_deepgram_counts_the_characters(recorded: Path) -> None:
+    for exchange in recordings(recorded, "deepgram.speech"):
+        at = route("deepgram", upstream_model="aura-2")
+        asked = {"input": exchange["request"]["body"]["text"], "voice": "zeus-en"}
+        path, body, _ = sent_json(at, response_format="wav", **asked)
+        theirs = exchange["request"]["url"].split("?")[1].split("&")
+        assert set(theirs) < set(path.split("?")[1].split("&"))  # and the sample rate
+        assert body == exchange["request"]["body"]
+        found = decoder(at, exchanges.headers(exchange), response_format="wav", **asked)
+        audio, usage, kind = play(found, *cuts(audio_of(exchange)))
+        assert (audio, kind) == (audio_of(exchange), None)
+        assert usage == Usage(characters=24)
+        assert sniff(audio[:4096]) == "audio/wav"
+
+
+def test_elevenlabs(recorded: Path) -> None:
+    for exchange in recordings(recorded, "elevenlabs.speech"):
+        at = route("elevenlabs")
+        path, _, _ = sent_json(at, voice="onwK4e9ZLuTAKqWW03F9")
+        assert exchange["request"]["url"].endswith(path.split("/stream?")[0])
+        found = decoder(at, exchanges.headers(exchange))
+        audio, usage, kind = play(found, *cuts(audio_of(exchange)))
+        assert (audio, usage, kind) == (audio_of(exchange), Usage(characters=9), None)
+        assert sniff(audio[:4096]) == "audio/mpeg"
+
+
+def test_xai(recorded: Path) -> None:
+    for exchange in recordings(recorded, "xai.speech"):
+        at = route("xai")
+        theirs = exchange["request"]["body"]
+        path, body, _ = sent_json(at, input=theirs["text"], voice="eve")
+        assert exchange["request"]["url"].endswith(path)
+        assert theirs.items() <= body.items()
+        found = decoder(at, exchanges.headers(exchange), input=theirs["text"])
+        audio, usage, kind = play(found, *cuts(audio_of(exchange)))
+        assert (audio, kind) == (audio_of(exchange), None)
+        assert usage == Usage(characters=len(theirs["text"]))
+
+
+def test_mistral(recorded: Path) -> None:
+    for exchange in recordings(recorded, "mistral.speech"):
+        theirs = exchange["request"]["body"]
+        at = route("mistral", upstream_model=theirs["model"])
+        asked = {"input": theirs["input"], "voice": theirs["voice"]}
+        path, body, dropped = sent_json(at, **asked)
+        assert exchange["request"]["url"].endswith(path)
+        assert body == {**theirs, "response_format": "mp3"}
+        assert not dropped
+        reply = voices.read(at, exchange["response"]["body"], **asked)
+        assert reply.usage == Usage(characters=len(theirs["input"]))
+        audio = base64.b64decode(reply.produced[0].b64 or "")
+        assert sniff(audio[:4096]) == "audio/mpeg"
+
+
+def test_gemini(recorded: Path) -> None:
+    for exchange in recordings(recorded, "gemini.speech"):
+        theirs = exchange["request"]["body"]
+        at = route("gemini", "input_token", "audio_output_token", upstream_model=theirs["model"])
+        asked = {"input": theirs["contents"][0]["parts"][0]["text"], "voice": "Kore"}
+        path, body, _ = sent_json(at, **asked)
+        assert exchange["request"]["url"].endswith(path)
+        assert body == {name: value for name, value in theirs.items() if name != "model"}
+        reply = voices.read(at, exchange["response"]["body"], response_format="wav", **asked)
+        told = exchange["response"]["body"]["usageMetadata"]
+        assert reply.usage == Usage(
+            input_tokens=told["promptTokenCount"],
+            audio_output_tokens=told["candidatesTokenCount"],
+            characters=len(asked["input"]),
+        )
+        audio = reply.produced[0].data or b""
+        length_ms = duration_ms(BytesReader(audio))
+        assert length_ms is not None
+        # 25 tokens are a second (audio.md section 2)
+        assert abs(length_ms - 40 * told["candidatesTokenCount"]) < 1000

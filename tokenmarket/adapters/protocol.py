@@ -203,7 +203,8 @@ class SpeechDecoder(Decoder, Protocol):
     ``finish`` return audio, ``tail`` returns nothing.
 
     ``expected`` is the usage of the whole answer where it is known before the audio has come
-    (characters): it makes the cost header. ``usage`` stays None until the answer has ended well.
+    (characters): it makes the cost header, unless it is marked ``estimated`` (then it is only what
+    a caller who leaves is charged). ``usage`` stays None until the answer has ended well.
     """
 
     expected: Usage | None

@@ -59,6 +59,7 @@ ADAPTERS = frozenset(
         "together",
         "vertex",
         "vllm",
+        "volcengine",
         "voyage",
         "xai",
         "zhipu",

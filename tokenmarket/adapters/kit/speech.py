@@ -197,5 +197,5 @@ def explained(
     head: Head, message: str | None, code: str | None, codes: dict[str, FailureKind]
 ) -> UpstreamError:
     """A refusal whose words and code stand where only this provider puts them."""
-    told = {"error": {"message": message or "", "code": code or ""}}
+    told = {"error": {"message": message, "code": code}}
     return explain(head, _encode(told), codes)
