@@ -63,6 +63,7 @@ class MiniMaxImages(PictureAdapter):
             body,
             seed=wanted.number("seed"),
             prompt_optimizer=wanted.flag("prompt_optimizer"),
+            aigc_watermark=wanted.flag("aigc_watermark"),
         )
         return UpstreamRequest("/image_generation", HEADERS, _encode(body), dropped=wanted.dropped)
 
