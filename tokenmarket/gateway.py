@@ -318,7 +318,10 @@ class Gateway:
     ) -> UpstreamRequest:
         """The translated request, with the trace continued. ApiError(REQUEST_002) if something
         would be dropped that the caller requires."""
-        call = adapter.build(request, route, now_s=request.created_s)
+        try:
+            call = adapter.build(request, route, now_s=request.created_s)
+        except msgspec.DecodeError as error:  # of a member that nothing had read before (1e999)
+            raise ApiError("REQUEST_001", f"The body cannot be passed on: {error}.") from None
         traceparent = exchange.inbound.headers.get(b"traceparent")
         if traceparent is not None and trace_id(traceparent) is not None:
             header = ("traceparent", continued(traceparent, exchange.request_id))

@@ -24,7 +24,9 @@ async def site(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Site]:
     lanes = getattr(request.module, "LANES", LANES)
-    async with running(tmp_path_factory.mktemp("site"), lanes=lanes) as found:
+    catalog = getattr(request.module, "CATALOG", None)
+    folder = tmp_path_factory.mktemp("site")
+    async with running(folder, lanes=lanes, catalog=catalog) as found:
         yield found
 
 

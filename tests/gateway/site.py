@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -352,19 +352,25 @@ async def eventually(check: Callable[[], Any], what: str, *, within_s: float = 5
 
 @asynccontextmanager
 async def running(
-    folder: Path, *, limits: dict[str, Any] | None = None, lanes: int = LANES
-) -> AsyncIterator[Site]:
-    """One server until the end of the module; then the books must be right."""
+    folder: Path,
+    *,
+    limits: dict[str, Any] | None = None,
+    lanes: int = LANES,
+    catalog: Callable[[Upstream], str] | None = None,
+) -> AsyncGenerator[Site]:
+    """One server until the end of the module; then the books must be right. ``catalog`` gives more
+    rows than those of the lanes."""
     config = configuration.load(
         {"data_dir": str(folder / "data"), "port": 0, "log_level": "warning", "demo": False}, {}
     )
     clock = Clock()
     lines: list[bytes] = []
-    server = Server(config, Log(lines.append, clock, config.log_level), clock)
+    server = Server(config, Log(lambda block: lines.append(block), clock, config.log_level), clock)
     async with scripted() as upstream:
         database = await Database.open(config.database_url)
         await database.create_schema()
         text = "".join(lane_toml(n, upstream.port) for n in range(lanes))
+        text += catalog(upstream) if catalog is not None else ""
         async with database.begin() as conn:
             await catalog_rows.apply(
                 conn,

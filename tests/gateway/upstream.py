@@ -10,7 +10,7 @@ import json
 import socket
 import struct
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -72,6 +72,7 @@ class Upstream:
     seen: dict[str, list[Seen]] = field(default_factory=dict)
     scripts: dict[str, deque[Act]] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
+    usual: dict[str, Act] = field(default_factory=dict)  # by the end of the path, before ``well``
 
     def will(self, provider: str, *acts: Act) -> None:
         """The next requests to this provider are handled so, in order."""
@@ -107,19 +108,23 @@ class Upstream:
             name, _, value = line.partition(": ")
             assert name not in headers, f"the gateway sent {name} twice"
             headers[name] = value
-        body = await link.reader.readexactly(int(headers["content-length"]))
+        body = await link.reader.readexactly(int(headers.get("content-length", "0")))
         provider = path.split("/")[1]
         link.provider, link.busy = provider, True
         seen = Seen(path, headers, body, link)
         self.seen.setdefault(provider, []).append(seen)
         script = self.scripts.get(provider)
-        act = script.popleft() if script else well
+        act = script.popleft() if script else self._usual(path)
         await act(link, seen)
         link.busy = False
 
+    def _usual(self, path: str) -> Act:
+        ends = (act for end, act in self.usual.items() if path.endswith(end))
+        return next(ends, well)
+
 
 @asynccontextmanager
-async def scripted() -> AsyncIterator[Upstream]:
+async def scripted() -> AsyncGenerator[Upstream]:
     upstream = Upstream()
     tasks: set[asyncio.Task[None]] = set()
 
