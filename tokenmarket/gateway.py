@@ -116,10 +116,17 @@ class Gateway:
 
     # --- the rooms --------------------------------------------------------------------------------
 
-    async def run(self, operation: str, inbound: Inbound, client: Client) -> None:
-        """One request from its first room to its one outcome. Raises nothing but cancellation."""
+    async def run(
+        self,
+        operation: str,
+        inbound: Inbound,
+        client: Client,
+        refused: ApiError | None = None,
+    ) -> None:
+        """One request from its first room to its one outcome. Raises nothing but cancellation.
+        ``refused``: what was found wrong before it came here; it goes no further than its key."""
         exchange = Exchange(operation, inbound)
-        await self._to_outcome(exchange, client, self._rooms(exchange, client))
+        await self._to_outcome(exchange, client, self._rooms(exchange, client, refused))
 
     async def go_on(self, exchange: Exchange, client: Client, sent: Call) -> None:
         """A plain chat that the lane has sent and that turned out not to be plain."""
@@ -150,10 +157,14 @@ class Gateway:
             client.cancellable = False
             del self.running[inbound.request_id]
 
-    async def _rooms(self, exchange: Exchange, client: Client) -> None:
+    async def _rooms(
+        self, exchange: Exchange, client: Client, refused: ApiError | None = None
+    ) -> None:
         inbound = exchange.inbound
         exchange.caller = caller = await self._authenticate(inbound)
         self.admission.limits_of(caller)  # every answer from here on tells the limits
+        if refused is not None:
+            raise refused
         claim = await self.idempotency.claim(caller.org_id, inbound)
         try:
             if claim is not None:

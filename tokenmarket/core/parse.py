@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, TypeVar
 
 import msgspec
@@ -77,7 +77,7 @@ def parse(operation: str, body: bytes) -> Request:
 def parse_with(parser: Callable[[bytes], Request], body: bytes) -> Request:
     """What every body must be, whatever is in it, around the parser of one operation."""
     request = read_body(parser, body)
-    _check_duplicates(request)
+    check_duplicates(body, request.members)
     return request
 
 
@@ -146,16 +146,14 @@ def rewritten(messages: bytes) -> bytes:
     return _encode(_decode_objects(messages))
 
 
-def _check_duplicates(request: Request) -> None:
-    """Refuse any object that holds a name twice.
+def check_duplicates(body: bytes, members: Mapping[str, msgspec.Raw]) -> None:
+    """Refuse any object that holds a name twice. ``members``: the body's, as they were decoded.
 
     Fast path: the members (and those of each message and content part) are, written again, what
     came byte for byte, so none of them was lost. Only otherwise (white space, escapes) is the whole
     body read slowly.
     Deeper down (a tool's schema) a double name is the provider's to judge: nothing here reads it.
     """
-    body = request.body
-    members = request.members
     if _encode(members) == body:
         messages = members.get("messages")
         if messages is None or rewritten(bytes(messages)) == bytes(messages):

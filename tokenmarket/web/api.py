@@ -95,14 +95,13 @@ class Api:
         if inbound.method != "POST":
             await self._read(inbound, client, "embeddings")
             return
+        refused: ApiError | None = None
         try:
             await self.authenticate(inbound)
-            inner, caller = cohere.translated(inbound, client)
-        except ApiError as error:
-            ms = self._ms_since(inbound)
-            client.respond(error.status, *self.refusal(inbound.request_id, error, ms))
-            return
-        await self._gateway.run("embeddings", inner, caller)
+            inbound, client = cohere.translated(inbound, client)
+        except ApiError as error:  # the gateway tells it, and writes the receipt
+            refused, client = error, cohere.refusing(inbound, client)
+        await self._gateway.run("embeddings", inbound, client, refused)
 
     async def admit(self, inbound: Inbound) -> None:
         """Whether the sender of this head may upload (``receiving.py``). Raises ApiError."""

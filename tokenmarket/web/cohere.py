@@ -2,7 +2,8 @@
 
 ``POST /v2/embed`` and ``/v1/embed`` (``reference/providers/cohere_jina_voyage.md`` section 1.2) are
 translated at the door: the rooms see an OpenAI request, and the caller gets Cohere's answer. Texts
-only; vectors are floats or base64. Errors carry ``message`` beside our envelope.
+only; vectors are floats or base64. Members that are not Cohere's own here go on as they are, to be
+passed or named as dropped. Errors carry ``message`` beside our envelope.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from tokenmarket.core.errors import rerank_error_members
-from tokenmarket.core.parse import read_body, refuse
+from tokenmarket.core.parse import check_duplicates, read_body, refuse
 from tokenmarket.core.requests import Text
 from tokenmarket.core.wire import Client, Inbound, check_content_type
 
@@ -21,8 +22,14 @@ TEXTS_MAX = 96
 Kind = Literal["float", "base64", "int8", "uint8", "binary", "ubinary"]
 
 
+# Members of Cohere's that have another name or another meaning inside.
+_TRANSLATED = frozenset(
+    {"texts", "images", "inputs", "embedding_types", "output_dimension", "input", "dimensions"}
+)
+
+
 class EmbedBody(msgspec.Struct, frozen=True):
-    """What Cohere's clients send. ``input_type`` and ``truncate`` go on as they are."""
+    """What Cohere's clients send, as far as it is acted on or checked here."""
 
     model: Text
     texts: Annotated[list[Text], msgspec.Meta(min_length=1, max_length=TEXTS_MAX)] | None = None
@@ -30,9 +37,8 @@ class EmbedBody(msgspec.Struct, frozen=True):
     inputs: msgspec.Raw = msgspec.Raw(b"")
     input_type: str | None = None
     embedding_types: list[Kind] | None = None
-    output_dimension: int | None = None
+    output_dimension: Annotated[int, msgspec.Meta(ge=1, le=2**31)] | None = None
     truncate: str | None = None
-    provider: msgspec.Raw = msgspec.Raw(b"")
 
 
 class _Vector(msgspec.Struct):
@@ -51,6 +57,7 @@ class _Answer(msgspec.Struct):
 
 
 _decode_body = msgspec.json.Decoder(EmbedBody).decode
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_answer = msgspec.json.Decoder(_Answer).decode
 _decode_error = msgspec.json.Decoder(dict[str, dict[str, object]]).decode
 _encode = msgspec.json.Encoder().encode
@@ -67,20 +74,12 @@ def translated(inbound: Inbound, client: Client) -> tuple[Inbound, Client]:
             "embedding_types",
             "unsupported_parameter",
         )
-    inner: dict[str, object] = {
-        "model": body.model,
-        "input": body.texts,
-        "encoding_format": kinds[0],
-    }
-    for name, value in (
-        ("input_type", body.input_type),
-        ("dimensions", body.output_dimension),
-        ("truncate", body.truncate),
-    ):
-        if value is not None:
-            inner[name] = value
-    if bytes(body.provider):
-        inner["provider"] = body.provider
+    members = _decode_members(inbound.body)
+    check_duplicates(inbound.body, members)
+    inner: dict[str, object] = {k: v for k, v in members.items() if k not in _TRANSLATED}
+    inner |= {"model": body.model, "input": body.texts, "encoding_format": kinds[0]}
+    if body.output_dimension is not None:
+        inner["dimensions"] = body.output_dimension
     changed = msgspec.structs.replace(inbound, body=_encode(inner))
     version = "1" if "/v1/embed" in inbound.path else "2"
     by_type = version == "2" or body.embedding_types is not None
@@ -89,9 +88,16 @@ def translated(inbound: Inbound, client: Client) -> tuple[Inbound, Client]:
     )
 
 
+def refusing(inbound: Inbound, client: Client) -> Client:
+    """A client for a request that was not translated: it can only be told an error."""
+    nothing = EmbedBody(model="")
+    return CohereClient(client, inbound.request_id, nothing, "float", "2", by_type=True)
+
+
 def _read(data: bytes) -> EmbedBody:
     body = read_body(_decode_body, data)
-    if body.texts is None or bytes(body.images) or bytes(body.inputs):
+    others = (bytes(body.images), bytes(body.inputs))
+    if body.texts is None or any(other not in (b"", b"null") for other in others):
         refuse("Expected texts; pictures are not embedded here.", "texts")
     return body
 
