@@ -31,6 +31,7 @@ from tokenmarket.core import sealing
 from tokenmarket.core.catalog import Provider
 from tokenmarket.core.file_urls import FileUrls
 from tokenmarket.core.ids import RequestIds
+from tokenmarket.core.notice_urls import NoticeUrls
 from tokenmarket.files.shelf import Shelf, open_store
 from tokenmarket.files.spool import Spools
 from tokenmarket.gateway import Gateway
@@ -57,6 +58,7 @@ from tokenmarket.web.api import CHAT_PATH, Api
 from tokenmarket.web.files import Files
 from tokenmarket.web.front import Front, FrontLimits
 from tokenmarket.web.health import Health
+from tokenmarket.web.notices import Notices
 from tokenmarket.web.reads import Reads
 from tokenmarket.web.receiving import Forms
 from tokenmarket.web.videos import Videos, VideosContext
@@ -188,6 +190,8 @@ class Server:
 
     def _wire_videos(self, gateway: Gateway, files: Files) -> None:
         config = self.config
+        secret = config.root.derive(sealing.NOTICE_URLS)
+        notice_urls = NoticeUrls(secret, config.public_base_url)
         engine = Engine(
             database=self.database,
             wallet=self.wallet,
@@ -202,6 +206,7 @@ class Server:
             draw=lambda: random.getrandbits(30),
             randomness=os.urandom,
             video_ttl_s=VIDEO_TTL_S,
+            notice_url=notice_urls.url,
         )
         kek = config.root.derive(sealing.KEY_ENCRYPTION)
         self.videos = VideoTasks(engine, self._admission, gateway.settlement, kek)
@@ -218,6 +223,7 @@ class Server:
                 clock=self.clock,
             )
         )
+        api.notices = Notices(notice_urls, self.videos.hint, api.refusal)
         self.telemetry.gauges.append(self.videos.gauges)
 
     async def listen(self) -> int:

@@ -356,6 +356,7 @@ class Studio:
             draw=lambda: next(self.draws),
             randomness=_randomness(),
             video_ttl_s=7 * 86_400,
+            notice_url=lambda task_id: f"https://us.test/notices/{task_id}",
         )
         admission = Admission(Limits(rpm_default=10_000, tpm_default=10**9), wallet, self.clock)
         settlement = Settlement(wallet, telemetry, self.clock)

@@ -25,6 +25,7 @@ JOURNAL_MAC = "tokenmarket journal mac v1"
 WEBHOOKS = "tokenmarket webhooks v1"
 COOKIES = "tokenmarket cookies v1"
 FILE_URLS = "tokenmarket file urls v1"
+NOTICE_URLS = "tokenmarket notice urls v1"
 FINGERPRINT = "tokenmarket root fingerprint v1"
 
 

@@ -65,6 +65,7 @@ class Engine:
         draw: Callable[[], int],
         randomness: Callable[[int], bytes],
         video_ttl_s: int,
+        notice_url: Callable[[str], str | None],
     ) -> None:
         self.database = database
         self.wallet = wallet
@@ -79,6 +80,7 @@ class Engine:
         self.draw = draw
         self.randomness = randomness
         self.video_ttl_s = video_ttl_s
+        self.notice_url = notice_url  # where a provider may tell us of a task
         self.worker_id = wallet.worker_id
         self.counts: Counter[str] = Counter()
         self.wake: Callable[[], None] = _nobody  # the poller's, once there is one

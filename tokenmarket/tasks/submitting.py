@@ -98,7 +98,7 @@ class Submitter:
                 route,
                 task_id=row.id,
                 now_s=engine.now_us() // SECOND_US,
-                callback_url=None,
+                callback_url=engine.notice_url(row.id),
             )
             credential = self._credential(option)
         except (UpstreamError, ApiError) as error:

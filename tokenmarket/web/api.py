@@ -18,6 +18,7 @@ from tokenmarket.telemetry import Telemetry
 from tokenmarket.web import cohere
 from tokenmarket.web.files import Files
 from tokenmarket.web.health import Health
+from tokenmarket.web.notices import Notices
 from tokenmarket.web.reads import Reads
 from tokenmarket.web.videos import Videos
 
@@ -72,7 +73,8 @@ class Api:
         self._prefixes = reads.prefixes(PREFIX)
         self._public = health.pages()
         self.files: Files | None = None  # stored results
-        self.videos: Videos | None = None  # tasks of their own, over ``tasks.py``
+        self.videos: Videos | None = None  # tasks of their own, over ``tasks/``
+        self.notices: Notices | None = None  # what providers tell of them
 
     def move_docs(self, docs_url: str) -> None:
         """Errors refer to this address from now on."""
@@ -87,6 +89,8 @@ class Api:
             return self._gateway.run(operation, inbound, client)
         if inbound.path in COHERE_EMBED:
             return self._cohere_embed(inbound, client)
+        if operation is None and self.notices is not None and Notices.owns(inbound.path):
+            return self.notices.handle(inbound, client)
         if operation is None and self.videos is not None and Videos.owns(inbound.path):
             return self.videos.handle(inbound, client)
         return self._read(inbound, client, operation)
