@@ -211,7 +211,8 @@ class MediaRooms:
                     head, body = await _exchange(adapter, call, send, attempt, elapsed_us)
             except UpstreamError as error:
                 # A question about a job that runs may be asked again; the job itself never.
-                if not (job and call.method == "GET" and error.kind in _PASSING):
+                passing = error.kind in _PASSING and error.stage != "address"
+                if not (job and call.method == "GET" and passing):
                     raise
                 delay_s = error.retry_after_s or ASK_AGAIN_S
             except FetchRefused as refused:

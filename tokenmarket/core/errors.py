@@ -174,7 +174,8 @@ class UpstreamError(Exception):
 
     ``status`` is the provider's HTTP status (None when there was no answer). ``message`` and
     ``code`` are the provider's, not yet cleaned for the caller. ``retry_after_s`` only if it said.
-    ``stage`` tells timeouts apart: connect | first_byte | idle | total.
+    ``stage`` tells timeouts apart: connect | first_byte | idle | total; "address" is one that the
+    provider named and that may not be asked.
     """
 
     def __init__(

@@ -191,7 +191,7 @@ class Outbound:
         """Elsewhere than below the base URL, or signed."""
         if request.url is not None and not same_site(base_url, request.url):
             message = "the provider named an address of another site to ask"
-            raise UpstreamError("upstream_error", message)
+            raise UpstreamError("upstream_error", message, stage="address")
         named = request.url is not None
         try:
             origin, request = placed(base_url, request)
@@ -200,7 +200,8 @@ class Outbound:
         except ValueError as error:
             if not named:  # then it is an adapter's mistake
                 raise
-            raise UpstreamError("upstream_error", f"the provider named: {error}") from error
+            message = f"the provider named: {error}"
+            raise UpstreamError("upstream_error", message, stage="address") from error
 
     async def authorization(self, route: Route, credential: Credential, url: str) -> Headers:
         """What ``Fetcher.download`` needs as ``headers`` to GET ``url`` with the provider's key;
