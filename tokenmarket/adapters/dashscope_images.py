@@ -140,8 +140,13 @@ def _of_choices(output: dict[str, object]) -> list[Produced]:
         for part in sequence(message.get("content")):
             url = text(mapping(part).get("image"))
             if url is not None:
-                found.append(Produced(url=url))
+                found.append(Produced(url=_secure(url)))
     return found
+
+
+def _secure(url: str) -> str:
+    """Some answers name their storage with http; it has https too, under the same signature."""
+    return "https" + url[4:] if url.startswith("http://") else url
 
 
 def _of_results(output: dict[str, object]) -> tuple[list[Produced], list[UpstreamError]]:
@@ -154,7 +159,7 @@ def _of_results(output: dict[str, object]) -> tuple[list[Produced], list[Upstrea
         if url is not None:
             revised = text(fields.get("actual_prompt"))
             facts: dict[str, object] = {"revised_prompt": revised} if revised else {}
-            found.append(Produced(url=url, facts=facts))
+            found.append(Produced(url=_secure(url), facts=facts))
         else:
             refused.append(failure(fields.get("message"), fields.get("code"), CODES))
     return found, refused

@@ -74,6 +74,7 @@ def test_ark() -> None:
     assert body == base | {"image": DATA_URL}
     _, body, _ = pictures.sent_json(at, "edits", image=[DATA_URL] * 2)
     assert body == base | {"image": [DATA_URL] * 2}
+    assert pictures.sent_json(at, negative_prompt="", seed=None)[1] == base
     assert len(pictures.adapter("ark").split(pictures.request(at, n=3), at)) == 3
 
 

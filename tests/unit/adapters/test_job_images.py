@@ -121,7 +121,9 @@ def test_wan_may_make_some_of_its_pictures() -> None:
         return {"output": {"task_id": "a/b", "task_status": word, **more}}
 
     bad = {"code": "DataInspectionFailed", "message": "no"}
-    done = state("SUCCEEDED", results=[{"url": URL, "actual_prompt": "A lake"}, bad])
+    done = state(
+        "SUCCEEDED", results=[{"url": URL.replace("s:", ":"), "actual_prompt": "A lake"}, bad]
+    )
     reply, asked = follow(WAN, state("PENDING"), state("RUNNING"), done)
     assert {again.request.path for again in asked} == {"/api/v1/tasks/a%2Fb"}
     assert all(again.request.from_root for again in asked)

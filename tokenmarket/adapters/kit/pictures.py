@@ -179,7 +179,7 @@ class Wanted:
 
 
 def _is_nothing(name: str, value: bytes) -> bool:
-    return value in (b"", b"null") or (value == b'"auto"' and name in _AUTO)
+    return value in (b"", b"null", b'""') or (value == b'"auto"' and name in _AUTO)
 
 
 def _number(value: object) -> int | float | None:
