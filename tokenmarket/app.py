@@ -250,11 +250,11 @@ class Server:
 
     async def close(self) -> None:
         """Drain, settle, post, return leases."""
+        drain_s = self.config.drain_s
         if self._sockets is not None:
             self._sockets.close()
-            cut = await self.front.drain(self.config.drain_s)
+            cut, _ = await asyncio.gather(self.front.drain(drain_s), self.videos.stop(drain_s))
             self.log.write("info", "drained", cut=cut)
-        await self.videos.stop(self.config.drain_s)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -18,15 +18,10 @@ from tokenmarket.accounts import Caller
 from tokenmarket.admission import Admission
 from tokenmarket.billing.tasks import prices_json
 from tokenmarket.core import ids
-from tokenmarket.core.catalog import Route
 from tokenmarket.core.errors import ApiError, UpstreamError
-from tokenmarket.core.pricing import Unpriced, ceiling
-from tokenmarket.core.requests import Request
-from tokenmarket.core.routing import Plan, RouteState, plan
-from tokenmarket.core.uploads import Input, Upload
+from tokenmarket.core.uploads import Upload
 from tokenmarket.core.video.abilities import abilities
-from tokenmarket.core.video.capabilities import plan_request, resolve
-from tokenmarket.core.video.request import ResolvedVideo, VideoRequest, dump
+from tokenmarket.core.video.request import VideoRequest, dump
 from tokenmarket.core.wire import Inbound
 from tokenmarket.exchange import Exchange
 from tokenmarket.files.store import CHUNK_BYTES, StoreFailed
@@ -35,13 +30,13 @@ from tokenmarket.replies import caller_error, task_lines
 from tokenmarket.settlement import Settlement
 from tokenmarket.store import tasks as rows
 from tokenmarket.store.tasks import NewTask, TaskExists, TaskRow
-from tokenmarket.tasks.documents import read_delivered, task_error, write
+from tokenmarket.tasks.choosing import OPERATION, Chooser, ceiling_of
+from tokenmarket.tasks.documents import task_error, write
 from tokenmarket.tasks.ending import fail
 from tokenmarket.tasks.engine import SECOND_US, Engine
 from tokenmarket.tasks.polling import BUSY_PAUSE_S, wait_for_room, waits
 from tokenmarket.tasks.submitting import Option, Submitter, Taken
 
-OPERATION = "video"
 DEADLINE_S_MAX = 7 * 86_400
 SUBMIT_S = 240  # a create at one route at the longest; the lease of the creator
 _encode = msgspec.json.Encoder().encode
@@ -78,6 +73,7 @@ class Creator:
         self._submitter = submitter
         self._admission = admission
         self._settlement = settlement
+        self._chooser = Chooser(engine)
 
     async def create(self, order: Order) -> Made:
         """Raises ApiError, after the refusal has got its receipt."""
@@ -113,10 +109,10 @@ class Creator:
             )
             if known is not None and known.state != "rejected":
                 return self._replayed(exchange, known, fingerprint)
-        source = await self._source(caller, request)
-        options = self._options(exchange, caller, request, source, order.inbound.body)
+        source = await self._chooser.source(caller, request)
+        options = self._chooser.options(exchange, caller, request, source, order.inbound.body)
         options = await self._with_stored_uploads(caller.org_id, options)
-        held_nano = max(_ceiling(option) for option in options)
+        held_nano = max(ceiling_of(option) for option in options)
         try:
             row = await self._admission.admit_task(
                 caller,
@@ -155,136 +151,24 @@ class Creator:
         self._settlement.close(exchange, "succeeded", 0)
         return Made(known, True, task_lines(exchange))
 
-    # --- where ------------------------------------------------------------------------------------
-
-    async def _source(self, caller: Caller, request: VideoRequest) -> TaskRow | None:
-        """The finished task of this organisation that a remix, edit or extension works on."""
-        if request.source_task_id is None:
-            return None
-        row = await rows.by_id(self._engine.database, caller.org_id, request.source_task_id)
-        if row is None:
-            raise ApiError(
-                "REQUEST_004",
-                f"There is no video {request.source_task_id!r}.",
-                param="video",
-                reason="video_not_found",
-            )
-        if row.state != "succeeded":
-            raise ApiError(
-                "REQUEST_008",
-                f"The video is {row.state}; one that is completed can be worked on.",
-                param="video",
-                reason="video_not_ready",
-            )
-        return row
-
-    def _options(
-        self,
-        exchange: Exchange,
-        caller: Caller,
-        request: VideoRequest,
-        source: TaskRow | None,
-        body: bytes,
-    ) -> list[Option]:
-        """The routes to try, each with the order as its model takes it. Raises ApiError."""
-        catalog = self._engine.catalog
-        model = catalog.find_model(request.model)
-        asked = Request(
-            operation=OPERATION,
-            model=request.model,
-            body=body,
-            typed=ResolvedVideo(model=request.model),
-            choice=request.choice,
-            models=request.models,
-        )
-        if model is not None and model.operation == OPERATION:
-            asked = plan_request(resolve(request, model), body)
-            asked.model = request.model  # as it was written: aliases are the plan's
-        asked.request_id = exchange.request_id
-        asked.created_s = exchange.inbound.accepted_us // SECOND_US
-        exchange.request = asked
-        exchange.plan = found = plan(
-            asked,
-            caller.allowed,
-            catalog.current,
-            self._state,
-            draw=self._engine.draw(),
-            near_names=catalog.near_names,
-        )
-        options = self._resolved(request, found, exchange, source)
-        exchange.route = options[0].route
-        return options
-
-    def _resolved(
-        self, request: VideoRequest, found: Plan, exchange: Exchange, source: TaskRow | None
-    ) -> list[Option]:
-        options: list[Option] = []
-        refusal: ApiError | None = None
-        for index, route in enumerate(found.routes):
-            if options and route.model.id != options[0].route.model.id:
-                exchange.skip(index, "a task stays with the model that its hold is for")
-                continue
-            try:
-                video = resolve(request, route.model)
-                option = self._sourced(Option(route, video), source)
-                _ceiling(option)
-            except ApiError as error:
-                refusal = refusal or error
-                exchange.skip(index, error.message)
-            except Unpriced as error:
-                exchange.skip(index, f"no price for {error.unit}")
-            else:
-                options.append(option)
-        if not options:
-            raise refusal or ApiError(
-                "MODEL_002", f"The model {request.model!r} has no usable route.", param="model"
-            )
-        return options
-
-    def _sourced(self, option: Option, source: TaskRow | None) -> Option:
-        """The provider that made the source knows it by id; others get its address."""
-        if source is None:
-            return option
-        video = option.video
-        if option.route.provider.name == source.provider and source.upstream_id:
-            video = msgspec.structs.replace(video, source_upstream_id=source.upstream_id)
-            return msgspec.structs.replace(option, video=video, credential_id=source.credential_id)
-        kept = read_delivered(source.outputs_json).outputs
-        film = next((item for item in kept if item.kind == "video" and item.key), None)
-        if film is None:
-            raise ApiError("REQUEST_009", "The source video is not kept any more.", param="video")
-        url, _ = self._engine.shelf.address(film.key)
-        video = msgspec.structs.replace(
-            video, inputs=(*video.inputs, Input("video", "video", url=url))
-        )
-        return msgspec.structs.replace(option, video=video)
-
-    def _state(self, route: Route) -> RouteState:
-        if route.provider.adapter in self._engine.adapters:
-            return self._engine.upstreams.state(route)
-        return RouteState(
-            available=False,
-            kind="unpriced",
-            reason=f"{route.provider.name} does not offer {OPERATION}",
-        )
-
     # --- what is kept -----------------------------------------------------------------------------
 
     async def _with_stored_uploads(self, org_id: str, options: list[Option]) -> list[Option]:
         """The caller's uploads lie in our store before anything is held: a submission that comes
         later, from another process, needs them, and providers fetch them there."""
         first = options[0].video
+        ttl_s = self._deadline_s(options[0]) + 3600
         stored: dict[int, str] = {}
         for number, item in enumerate(first.inputs):
             if item.upload is not None:
-                stored[number] = await self._stored(org_id, item.upload)
+                stored[number] = await self._stored(org_id, item.upload, ttl_s)
         if not stored:
             return options
         return [msgspec.structs.replace(option, stored=stored) for option in options]
 
-    async def _stored(self, org_id: str, upload: Upload) -> str:
+    async def _stored(self, org_id: str, upload: Upload, ttl_s: int) -> str:
         try:
-            key, writer = await self._engine.shelf.open(org_id, upload.content_type, DEADLINE_S_MAX)
+            key, writer = await self._engine.shelf.open(org_id, upload.content_type, ttl_s)
             try:
                 offset = 0
                 while piece := upload.read_at(offset, CHUNK_BYTES):
@@ -299,6 +183,11 @@ class Creator:
             ) from failed
         return key
 
+    def _deadline_s(self, option: Option) -> int:
+        adapter = self._engine.adapters[option.route.provider.adapter]
+        able = abilities(option.route.model.capabilities)
+        return min(able.deadline_s or adapter.deadline_s, DEADLINE_S_MAX)
+
     def _new(
         self,
         order: Order,
@@ -309,10 +198,7 @@ class Creator:
     ) -> NewTask:
         engine, caller, first = self._engine, order.caller, options[0]
         now_us = engine.now_us()
-        adapter = engine.adapters[first.route.provider.adapter]
-        able = abilities(first.route.model.capabilities)
-        deadline_s = min(able.deadline_s or adapter.deadline_s, DEADLINE_S_MAX)
-        deadline_us = now_us + deadline_s * SECOND_US
+        deadline_us = now_us + self._deadline_s(first) * SECOND_US
         lease_us = now_us + SUBMIT_S * len(options) * SECOND_US
         return NewTask(
             id=ids.new_id("video", now_us, engine.randomness(ids.RANDOM_BYTES)),
@@ -358,8 +244,8 @@ class Creator:
             if waits(last) and full is None:
                 pause_s = last.retry_after_s if isinstance(last, UpstreamError) else None
                 full = option, pause_s or BUSY_PAUSE_S
-            if isinstance(last, UpstreamError) and not last.failover:
-                break  # it is about the order itself
+            if not _elsewhere(last):
+                break
         else:
             if full is not None:
                 moved = await self._moved(row, full[0])
@@ -412,9 +298,9 @@ class Creator:
         return await rows.any_by_id(self._engine.database, row.id) or row
 
 
-def _ceiling(option: Option) -> int:
-    """The most that the order can cost there. Raises Unpriced."""
-    return ceiling(option.route.prices, option.video.bound, option.video.attributes)
+def _elsewhere(error: UpstreamError | ApiError) -> bool:
+    """Whether another route may do better; else it is about the order itself."""
+    return error.failover if isinstance(error, UpstreamError) else error.code == "REQUEST_002"
 
 
 def _fingerprint(request: VideoRequest) -> str:

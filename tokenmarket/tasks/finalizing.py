@@ -3,7 +3,8 @@
 Addresses of upstreams die within hours or days, so a task is only ``succeeded`` when its bytes are
 ours. A file is received into a spool first: what it is and how long it runs is read from its own
 headers before it gets a name. When copying fails again and again the task succeeds all the same,
-with the upstream's address and the warning ``asset_not_archived``.
+with the upstream's address and the warning ``asset_not_archived``; an address that wants our key
+is none, so then copying goes on until the deadline and the task fails for nothing.
 """
 
 from __future__ import annotations
@@ -88,13 +89,15 @@ class Finalizer:
         self._engine.drop("copy_failed", row, tries=kept.tries, why=problem[:300])
         if kept.tries <= len(RETRY_S):
             return await self._later(row, kept)
-        if all(item.key or item.url for item in kept.outputs if item.kind == "video"):
+        if all(_reachable(item) for item in kept.outputs if item.kind == "video"):
             return await self._settle(row, kept, (NOT_ARCHIVED,))
+        if self._engine.now_us() < row.deadline_us:  # nobody but us could fetch it
+            return await self._later(row, kept)
         return await fail(self._engine, row, "failed", NO_FILE)
 
     async def _later(self, row: TaskRow, kept: Delivered) -> TaskRow | None:
         engine = self._engine
-        pause_us = engine.jittered_us(RETRY_S[kept.tries - 1])
+        pause_us = engine.jittered_us(RETRY_S[min(kept.tries, len(RETRY_S)) - 1])
         return await rows.transition(
             engine.database,
             row,
@@ -187,9 +190,9 @@ class Finalizer:
     ) -> None:
         engine = self._engine
         base_url = route.provider.base_url
-        if base_url == LOCAL_URL:
-            if credential is None or not url.startswith(LOCAL_URL):
-                raise CopyFailed("the sandbox names its own files only")
+        if url.startswith(LOCAL_URL):
+            if credential is None or base_url != LOCAL_URL:
+                raise CopyFailed("only the sandbox has files inside this process")
             call = UpstreamRequest(url.removeprefix(LOCAL_URL), (), b"", method="GET")
             answer = await engine.upstreams.send(
                 route, credential, call, poll_timeouts(route.provider.timeouts)
@@ -224,6 +227,11 @@ class Finalizer:
             return key, await writer.commit()
         finally:
             await writer.abort()
+
+
+def _reachable(item: KeptOutput) -> bool:
+    """Whether the caller can have the file: from us, or without our key from the upstream."""
+    return bool(item.key) or (item.url is not None and not item.credentialed)
 
 
 def _inline(data: bytes | None, b64: str | None) -> bytes:

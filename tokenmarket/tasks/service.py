@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from tokenmarket.accounts import Caller
 from tokenmarket.admission import Admission
+from tokenmarket.core.tasks import LIVE
 from tokenmarket.core.video.projection import TaskError, VideoView
 from tokenmarket.core.video.request import VideoRequest
 from tokenmarket.core.video.results import Content, Created
@@ -94,9 +95,8 @@ class VideoTasks:
 
     def gauges(self) -> Iterable[tuple[str, str, float]]:
         """For ``GET /metrics``."""
-        for state in (*self._states,):
-            help_text = f"Tasks in state {state}."
-            yield f"tasks_{state}", help_text, self._states[state]
+        for state in LIVE:
+            yield f"tasks_{state}", f"Tasks in state {state}.", self._states.get(state, 0)
         for name, count in self.engine.counts.items():
             yield f"task_events_{name}", f"Since the start: {name.replace('_', ' ')}.", count
 

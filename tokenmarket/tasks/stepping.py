@@ -27,6 +27,7 @@ from tokenmarket.tasks.finalizing import Finalizer
 from tokenmarket.upstream.credentials import Credential
 
 HOPS_MAX = 4  # exchanges of one poll
+TELL_EVERY = 20  # polls that say nothing are told now and then only
 MISSING_S = 60  # so long after the create a provider may not know its task yet
 COPY_LEASE_US = 30 * 60 * SECOND_US
 EXPIRED = TaskError("expired", "The task did not finish in time.", None, True)
@@ -124,7 +125,7 @@ class Stepper:
                     self._engine.drop("task_missing", row, note=seen.note[:200])
                 return await self._stay(row, None)
             case Unknown():
-                if seen.provider_state or seen.note:
+                if row.polls < 3 or row.polls % TELL_EVERY == 0:
                     self._engine.drop(
                         "task_unknown", row, note=seen.note[:200], said=seen.provider_state[:80]
                     )
@@ -191,7 +192,23 @@ class Stepper:
                 "upstream_timeout", "The provider never confirmed the task.", None, True
             )
             return await fail(self._engine, row, "failed", error)
-        return await fail(self._engine, row, "expired", EXPIRED)
+        ended = await fail(self._engine, row, "expired", EXPIRED)
+        if ended is not None and row.upstream_id:
+            await self._stop_upstream(row)
+        return ended
+
+    async def _stop_upstream(self, row: TaskRow) -> None:
+        """What nobody waits for need not be rendered; if it is, the house pays."""
+        found = self.seat(row)
+        call = None if isinstance(found, Unknown) else found[0].cancel(handle_of(row), found[1])
+        if isinstance(found, Unknown) or call is None:
+            return
+        _, route, credential = found
+        try:
+            timeouts = poll_timeouts(route.provider.timeouts)
+            await self._engine.ask(route, credential, call, timeouts)
+        except UpstreamError as error:
+            self._engine.drop("cancel_failed", row, why=error.message[:200])
 
     def _tell_cost(self, row: TaskRow, seen: Failed | Ended) -> None:
         """The customer pays nothing; what the provider keeps is the house's, and is told."""

@@ -26,6 +26,7 @@ from tokenmarket.adapters.video_protocol import (
 from tokenmarket.core.catalog import Route
 from tokenmarket.core.errors import ApiError, UpstreamError
 from tokenmarket.core.media_inputs import checked
+from tokenmarket.core.trace import continued, trace_id
 from tokenmarket.core.uploads import Input, memory_upload
 from tokenmarket.core.video.capabilities import for_provider
 from tokenmarket.core.video.request import ResolvedVideo
@@ -88,6 +89,7 @@ class Submitter:
             return Refused(row, error)
         attempt = exchange and exchange.begin_attempt(index, route, engine.clock.monotonic_us())
         failure: UpstreamError | None = None
+        answered_us: int | None = None
         try:
             video = for_provider(option.video, route.provider.name)
             video = msgspec.structs.replace(
@@ -100,23 +102,27 @@ class Submitter:
                 now_s=engine.now_us() // SECOND_US,
                 callback_url=engine.notice_url(row.id),
             )
+            _check_dropped(call, video, route)
+            if exchange is not None:
+                call = _traced(call, exchange)
             credential = self._credential(option)
         except (UpstreamError, ApiError) as error:
             failure = error if isinstance(error, UpstreamError) else None
             self._ended(exchange, index, failure)
             return Refused(row, error)
+        began_us = engine.clock.monotonic_us()
         try:
             if attempt is not None:
                 attempt.credential_id = credential.id
             outcome = await self._send(row, option, adapter, video, credential, call, attempt)
             if isinstance(outcome, Refused) and isinstance(outcome.error, UpstreamError):
                 failure = outcome.error
+            answered_us = engine.clock.monotonic_us() - began_us
         except UpstreamError as error:  # nobody knows
             failure = error
             outcome = Taken(await self._unknown(row, error.message))
         finally:
             self._ended(exchange, index, failure)
-            answered_us = None if failure is not None else 1
             engine.upstreams.release(route, credential, failure, first_byte_us=answered_us)
         if isinstance(outcome, Taken) and exchange is not None:
             exchange.dropped_params = _dropped(call)
@@ -295,3 +301,23 @@ class Submitter:
 
 def _dropped(call: UpstreamRequest | Before) -> tuple[str, ...]:
     return call.request.dropped if isinstance(call, Before) else call.dropped
+
+
+def _check_dropped(call: UpstreamRequest | Before, video: ResolvedVideo, route: Route) -> None:
+    """ApiError(REQUEST_002) if something would be dropped that the caller requires."""
+    dropped = _dropped(call)
+    if dropped and video.choice is not None and video.choice.require_parameters:
+        raise ApiError(
+            "REQUEST_002",
+            f"{route.provider.name} does not take {', '.join(dropped)}.",
+            param=dropped[0],
+        )
+
+
+def _traced(call: UpstreamRequest | Before, exchange: Exchange) -> UpstreamRequest | Before:
+    """The caller's trace is continued upstream."""
+    traceparent = exchange.inbound.headers.get(b"traceparent")
+    if isinstance(call, Before) or traceparent is None or trace_id(traceparent) is None:
+        return call
+    header = ("traceparent", continued(traceparent, exchange.request_id))
+    return msgspec.structs.replace(call, headers=(*call.headers, header))

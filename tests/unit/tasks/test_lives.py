@@ -7,7 +7,8 @@ from decimal import Decimal
 
 import pytest
 
-from tests.support.videos import studio, timeout
+from tests.support.video_parts import timeout
+from tests.support.videos import studio
 from tokenmarket.adapters.video_protocol import Failed, Running
 from tokenmarket.core.errors import ApiError
 from tokenmarket.store import assets
@@ -174,10 +175,11 @@ async def test_the_deadline_expires_what_does_not_end(status: str) -> None:
         assert (await s.view(task_id)).live
         await s.sweep_for(130, step_s=10)
         await s.settled(task_id, "expired", "0")
-        s.provider.status = "completed"  # late
+        s.provider.status, s.provider.more = "completed", {}  # late
         await s.sweep_for(300, step_s=30)
         await s.settled(task_id, "expired", "0")
         assert s.provider.count("content") == 0
+        assert s.provider.count("cancel") == 1  # nobody waits for it any more
 
 
 async def test_a_success_at_the_deadline_is_a_success() -> None:

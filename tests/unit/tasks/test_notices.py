@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import json
+from typing import Any
+from unittest import mock
 
 import pytest
+from openai import OpenAI
 
 from tests.support.videos import Studio, studio
 from tokenmarket.core.video.webhooks import RETRY_AFTER_S, BadSignature, verify
@@ -136,3 +139,25 @@ async def test_a_notice_survives_its_process() -> None:
         await s.restart()
         assert await s.tasks.deliverer.sweep() == 1
         assert json.loads(s.postman.posts[0][2])["data"]["id"] == task_id
+
+
+async def test_the_official_sdk_believes_it() -> None:
+    async with studio() as s:
+        task_id = await ended(s)
+        secret = "whsec_" + "QUJD" * 11
+        await webhooks.add_secret(
+            s.world.database, b"k" * 32, "o1", secret.encode(), s.clock.wall, overlap_us=0
+        )
+        await s.tasks.deliverer.sweep()
+        _, headers, body = s.postman.posts[-1]
+        with mock.patch("time.time", return_value=s.clock.wall / 1e6):
+            event: Any = OpenAI(api_key="k", webhook_secret=secret).webhooks.unwrap(
+                body.decode(), headers
+            )
+        assert (
+            event.type,
+            event.data["id"] if isinstance(event.data, dict) else event.data.id,
+        ) == (
+            "video.completed",
+            task_id,
+        )

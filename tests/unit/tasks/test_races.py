@@ -8,7 +8,8 @@ from decimal import Decimal
 
 import pytest
 
-from tests.support.videos import studio, timeout
+from tests.support.video_parts import timeout
+from tests.support.videos import studio
 
 FAILED = {"error": {"code": "content_policy_violation", "message": "not this"}}
 

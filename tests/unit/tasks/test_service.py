@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.videos import studio, timeout
+from tests.support.video_parts import timeout
+from tests.support.videos import studio
 from tokenmarket.core.errors import ApiError
 from tokenmarket.sandbox import painting
 from tokenmarket.store import assets

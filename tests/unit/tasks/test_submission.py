@@ -7,7 +7,8 @@ from decimal import Decimal
 
 import pytest
 
-from tests.support.videos import Answer, refused, studio, timeout
+from tests.support.video_parts import PNG, Answer, BytesVideos, refused, timeout
+from tests.support.videos import studio
 from tokenmarket.core.errors import ApiError
 
 
@@ -146,3 +147,27 @@ async def test_a_refusal_while_it_waits_ends_the_task() -> None:
         task_id = await s.made()
         await s.sweep_for(120)
         await s.settled(task_id, "failed", "0")
+
+
+async def test_what_the_caller_requires_is_not_dropped() -> None:
+    async with studio() as s:
+        with pytest.raises(ApiError) as caught:
+            await s.create(prompt_enhance=True, provider={"require_parameters": True})
+        assert (caught.value.code, caught.value.param) == ("REQUEST_002", "prompt_enhance")
+        assert s.provider.calls == []
+        assert await s.money() == (Decimal("1"), Decimal("0"))
+        created = await s.create(prompt_enhance=True)
+        assert b"x-tokenmarket-dropped-params: prompt_enhance\r\n" in created.head
+
+
+async def test_an_address_that_cannot_be_fetched_is_the_callers_error() -> None:
+    async with studio() as s:
+        s.tasks.engine.adapters = {"sandbox": BytesVideos(references=True)}
+        with pytest.raises(ApiError) as caught:
+            await s.create(image="https://nowhere.example/cat.png")
+        assert (caught.value.code, caught.value.param) == ("REQUEST_001", "image")
+        assert await s.money() == (Decimal("1"), Decimal("0"))
+        s.postman.pages["https://there.example/cat.png"] = PNG
+        await s.create(image="https://there.example/cat.png")
+        sent = s.provider.bodies[-1]["input_reference"]["image_url"]
+        assert sent.startswith("data:image/png;base64,")
