@@ -1,4 +1,4 @@
-"""Videos at SiliconFlow. Exchanges written from public clients (video_contract.md section 1, [SF])."""
+"""Videos at SiliconFlow. Exchanges written from public clients (video_contract.md section 1)."""
 
 from __future__ import annotations
 
