@@ -53,7 +53,6 @@ INPUT_BYTES_MAX = 50 * 1024 * 1024
 PARTS_AT_ONCE = 4
 ASK_AGAIN_S = 1.0
 _PASSING = frozenset({"rate_limited", "overloaded", "connect", "timeout", "upstream_error"})
-WAIT_S_MAX = 120.0  # for a job that an upstream does not do at once (images.md section 4)
 
 Send = Callable[[UpstreamRequest], Awaitable[Answer]]
 
@@ -200,7 +199,7 @@ class MediaRooms:
         read: Callable[[Head, bytes], Reply | Again] = first
 
         waited_s, job, elsewhere = 0.0, False, False
-        wait_s_max = min(WAIT_S_MAX, route.provider.timeouts.total)
+        wait_s_max = min(adapter.wait_s_max, route.provider.timeouts.total)
         while True:
             try:
                 if elsewhere:

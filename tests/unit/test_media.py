@@ -220,7 +220,7 @@ async def test_a_job_without_end_times_out(slept: list[float]) -> None:
     with pytest.raises(UpstreamError) as failed:
         await collected(script, Pictures())
     assert (failed.value.kind, failed.value.stage) == ("timeout", "job")
-    assert sum(slept) <= module.WAIT_S_MAX
+    assert sum(slept) <= Pictures.wait_s_max
 
 
 async def test_delivered_parts_are_answered_and_the_others_named() -> None:

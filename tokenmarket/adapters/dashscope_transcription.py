@@ -5,8 +5,8 @@
 
     sync   multimodal-generation, audio inside the request: up to 10 MB and 5 minutes, text only
     file   a task (X-DashScope-Async) over an address of the file; the result lies in storage of
-           theirs for a day (``transcription_url``), with times in milliseconds, and one transcript
-           for every channel asked for, each of which is billed
+           theirs for a day (``transcription_url``), with times in milliseconds. Every channel asked
+           for is transcribed and billed apart: as by default there, that is the first
 
 Without it, ids that end in "-filetrans", Paraformer and Fun-ASR (but for its flash models) are of
 the second kind.

@@ -222,10 +222,12 @@ class MediaAdapter(ABC):
     ours; "any": as the caller gave them.
     ``atomic``: one failed part of a split request fails all of it; otherwise what was delivered is
     answered and charged.
+    ``wait_s_max``: so long a job may be asked for again.
     """
 
     inputs: ClassVar[InputMode] = "any"
     atomic: ClassVar[bool] = True
+    wait_s_max: ClassVar[float] = 120.0  # images.md section 4
 
     def input_mode(self, route: Route) -> InputMode:
         """``inputs``, where models of the provider differ."""

@@ -168,6 +168,16 @@ def test_every_format_of_one_answer() -> None:
     assert '"seek":3' in rendered(found, "verbose_json")
 
 
+def test_members_of_the_answer() -> None:
+    """What is of the sound goes on, the upstream's own names do not."""
+    found = reply(
+        route("groq"),
+        {"text": "x", "logprobs": [{"token": "x"}], "model": "m", "x_groq": {"id": "req_1"}},
+    )
+    assert rendered(found, "json") == '{"text":"x","logprobs":[{"token":"x"}]}'
+    assert found.upstream_id == "req_1"
+
+
 @pytest.mark.parametrize(
     ("body", "kind"),
     [

@@ -45,8 +45,10 @@ from tokenmarket.core.requests import Request
 _ALL_FORMATS = ("json", "text", "srt", "verbose_json", "vtt")  # whisper-1
 _LISTS = ("languages", "keywords", "include", "known_speaker_names", "known_speaker_references")
 _PARAMETERS = frozenset({"language", "prompt", "temperature", "chunking_strategy", *_LISTS})
-# Members of verbose_json that the renderer writes itself.
-_OWN = frozenset({"text", "language", "duration", "segments", "words", "usage", "task"})
+# Members that the renderer writes itself, and those that say nothing of the sound.
+_OWN = frozenset({"text", "language", "duration", "segments", "words", "usage", "task"}) | {
+    *("id", "object", "created", "model", "finish_reason", "x_groq")
+}
 
 
 class TranscriptionQuirks(msgspec.Struct, frozen=True):
@@ -113,7 +115,8 @@ class OpenAITranscription(MediaAdapter):
         transcript = transcript_of(document, request)
         reported = audio_usage(document.get("usage"))
         usage = billed(reported, transcript.duration_ms, request, route.prices)
-        return Reply({}, usage, upstream_id=text(document.get("id")), transcript=transcript)
+        upstream_id = text(mapping(document.get("x_groq")).get("id")) or text(document.get("id"))
+        return Reply({}, usage, upstream_id=upstream_id, transcript=transcript)
 
     def streams(self, request: Request, route: Route) -> bool:
         streams = route.model.capabilities.get("stream") is not False

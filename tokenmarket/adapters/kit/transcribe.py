@@ -45,6 +45,7 @@ class Transcription(MediaAdapter):
     ``error_of`` finds message and code where they are under names of its own."""
 
     inputs: ClassVar[InputMode] = "bytes"
+    wait_s_max: ClassVar[float] = 600.0  # audio.md section 3: an hour of speech takes minutes
     codes: ClassVar[dict[str, FailureKind]] = {}
 
     def explain(self, head: Head, body: bytes) -> UpstreamError:
