@@ -1,8 +1,9 @@
 """Gemini's transcription models: the Interactions API, ``POST /interactions``, with inline audio.
 
-ai.google.dev/gemini-api/docs/transcribe as LiteLLM 1.109.1 speaks it (revision 2026-05-20); answers
-as in the recordings of Interactions; facts as of 2026-11-23. Times, words and speakers come
-together, as annotations of the text, and only if asked for. Nothing is to be kept (``store``).
+Types of google-genai 3.4.0 (TranscriptionConfig, VerbatimTranscriptionMode, WordInfo), revision
+2026-05-20; answers as in the recordings of Interactions; facts as of 2026-11-23. Words with times
+and speakers are annotations of the text, and come only if asked for. Nothing is to be kept there
+(``store``).
 """
 
 from __future__ import annotations
@@ -35,11 +36,6 @@ from tokenmarket.core.usage import Usage
 
 INLINE_BYTES_MAX = 15_000_000  # 20 MB as base64
 _HEADERS = (*HEADERS, ("api-revision", "2026-05-20"))
-_TIMES: dict[str, object] = {
-    "type": "verbatim",
-    "timestamp_granularities": ["word"],
-    "diarization_mode": "speaker",
-}
 _OFFSET = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s", re.ASCII)
 
 _encode = msgspec.json.Encoder().encode
@@ -53,15 +49,21 @@ class GeminiTranscription(Transcription):
         if upload.size > INLINE_BYTES_MAX:
             why = f"{route.provider.name} takes files of at most {INLINE_BYTES_MAX} bytes here."
             unsupported("file", route, why)
-        taken = {"language", "languages"}
+        taken = {"language", "languages", "keywords"}
         config: dict[str, object] = {}
         languages = [typed.language] if typed.language is not None else typed.languages
         if typed.language is not None and typed.languages is not None:
             taken.discard("languages")
         if languages:
             config["language_codes"] = languages
-        if needs(typed):
-            config["mode"] = _TIMES
+        if typed.keywords:
+            config["custom_vocabulary"] = typed.keywords
+        lacking = needs(typed)
+        if lacking:
+            mode: dict[str, object] = {"type": "verbatim", "timestamp_granularities": ["word"]}
+            if lacking == "speakers":
+                mode["diarization_mode"] = "speaker"
+            config["mode"] = mode
         data = base64.b64encode(upload.data()).decode("ascii")
         body: dict[str, object] = {
             "model": route.upstream_model,

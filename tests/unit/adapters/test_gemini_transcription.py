@@ -1,4 +1,4 @@
-"""Gemini's transcription: the Interactions API as LiteLLM 1.109.1 speaks it."""
+"""Gemini's transcription: the Interactions API, written from the types of google-genai 3.4.0."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ ANSWER: dict[str, Any] = {
 
 
 def test_the_request() -> None:
-    call = sent(GEMINI, language="de", prompt="x")
+    call = sent(GEMINI, language="de", keywords=["Ada"], prompt="x")
     assert call.path == "/interactions"
     assert ("api-revision", "2026-05-20") in call.headers
     sound = base64.b64encode(WAV).decode()
@@ -73,7 +73,9 @@ def test_the_request() -> None:
         "model": "gemini-3.5-transcribe",
         "input": [{"type": "audio", "data": sound, "mime_type": "audio/wav"}],
         "store": False,
-        "generation_config": {"transcription_config": {"language_codes": ["de"]}},
+        "generation_config": {
+            "transcription_config": {"language_codes": ["de"], "custom_vocabulary": ["Ada"]}
+        },
     }
     assert call.dropped == ("prompt",)
 
@@ -83,6 +85,7 @@ def test_times_are_asked_for_where_they_are_needed(asked: str) -> None:
     body = json.loads(joined(sent(GEMINI, response_format=asked).body))
     mode = body["generation_config"]["transcription_config"]["mode"]
     assert mode["timestamp_granularities"] == ["word"]
+    assert ("diarization_mode" in mode) == (asked == "diarized_json")
     assert "generation_config" not in json.loads(joined(sent(GEMINI).body))
 
 
