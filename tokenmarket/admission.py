@@ -37,6 +37,7 @@ from tokenmarket.limits import CallerLimits, Limits
 from tokenmarket.store.money_moves import Unavailable
 from tokenmarket.store.tasks import NewTask, TaskRow
 
+REFILLS_MAX = 4
 OUTPUT_TOKENS_FLOOR = 256  # less than this is no useful answer: refuse instead of clamping
 OUTPUT_TOKENS_ESTIMATE = 1_024  # what tokens/min expects of an answer before it is known
 BYTES_PER_TOKEN_ESTIMATE = 4
@@ -73,7 +74,7 @@ class Admission:
         first = plan.routes[0]
         ticket = self.limits_of(caller).take(estimate, self._clock.monotonic_us())
         try:
-            refilled = False
+            refills = 0
             while True:
                 amount_nano, bound = self._amount(request, plan.routes, funds)
                 try:
@@ -87,11 +88,12 @@ class Admission:
                     )
                     break
                 except InsufficientFunds as short:
-                    if refilled or not await self._wallet.refill(
-                        funds, amount_nano, plan.routes[0].model.id
-                    ):
+                    # Once for the money that waits in SQL. Again if the limits changed meanwhile:
+                    # then nothing is known to be short, and it must not be said.
+                    if refills == REFILLS_MAX or (refills and not funds.stale):
                         self._refuse(short, request, plan.routes)
-                    refilled = True
+                    await self._wallet.refill(funds, amount_nano, first.model.id)
+                    refills += 1
         except SpendLimitReached as limit:
             ticket.cancel()
             raise _spend_limit(limit) from None

@@ -50,6 +50,7 @@ from tokenmarket.store.webhooks import NewDelivery
 Event = Callable[[Capture], UsageEvent]
 Notice = Callable[[TaskRow], NewDelivery | None]
 
+REFILLS_MAX = 4
 _COLUMNS = tuple(name for name in EVENT_COLUMNS if name not in ("windows", "receipt"))
 _NO_CHANGES: TaskChanges = {}
 
@@ -83,19 +84,21 @@ class TaskMoney:
             raise ValueError("a hold is not negative")
         if (new.org_id, new.key_id) != (funds.pool.org_id, funds.key_id):
             raise ValueError("the task belongs to somebody else than the funds")
-        for attempt in range(2):
+        for attempt in range(REFILLS_MAX + 1):
             try:
                 return await self._create(funds, new, amount_nano)
             except InsufficientFunds:
-                if attempt or not await self._leases.refill(funds, amount_nano, new.model):
+                # As in admission: again only while it is not known what there is.
+                if attempt == REFILLS_MAX or (attempt and not funds.stale):
                     raise
+                await self._leases.refill(funds, amount_nano, new.model)
             except Unavailable:
                 self._stale(new.org_id)
                 found = await any_by_id(self._database, new.id)
                 if found is None:
                     raise
                 return found  # only the answer was lost
-        raise AssertionError("the second attempt returns or raises")
+        raise AssertionError("the last attempt returns or raises")
 
     async def _create(self, funds: Funds, new: NewTask, amount_nano: int) -> TaskRow:
         async def write(parts: Sequence[Part]) -> TaskRow:
