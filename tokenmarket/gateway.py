@@ -381,7 +381,7 @@ class Gateway:
             decoder = exchange.decoder
             if client.begun and decoder is not None and exchange.route is not None:
                 exchange.finish_reason = decoder.finish_reason
-                exchange.usage = None  # what was expected of a whole answer
+                exchange.usage, exchange.items = None, []  # what a whole answer would have been
                 if decoder.usage is not None:
                     charge_nano = self.settlement.price(exchange, exchange.route, decoder.usage)
             rejected = not exchange.attempts

@@ -81,7 +81,6 @@ class MediaRooms:
     def __init__(self, fetcher: Fetcher, shelf: Shelf) -> None:
         self._fetcher = fetcher
         self._shelf = shelf
-        self._transcoding = transcode.available()
 
     # --- before sending -------------------------------------------------------------------------
 
@@ -129,7 +128,7 @@ class MediaRooms:
         made = adapter.speech_formats(route)
         if asked in made or not made:
             return asked
-        if self._transcoding:
+        if transcode.available():
             return made[0]
         raise ApiError(
             "REQUEST_001",

@@ -37,7 +37,7 @@ class Settlement:
     def price(self, exchange: Exchange, route: Route, usage: Usage | None) -> int:
         """Nano-USD due for what the upstream reported; nothing reported is never estimated."""
         if usage is None:
-            exchange.usage = None
+            exchange.usage, exchange.items = None, []
             self._telemetry.usage_missing(route)
             return 0
         usage = sanitize(usage, exchange.bound, route.model.context_tokens)

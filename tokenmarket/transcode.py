@@ -7,6 +7,7 @@ may open nothing but its standard input.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Awaitable, Callable
@@ -81,18 +82,38 @@ class Transcoder:
         if await self._process.wait() != 0:
             raise _broken()
 
+    @property
+    def ended(self) -> bool:
+        """Whether the process is gone."""
+        return self._process.returncode is not None
+
     async def close(self) -> None:
         """Ends it in any case; in a finally."""
         self._reader.cancel()
         if self._process.returncode is None:
             self._process.kill()
         await asyncio.gather(self._reader, return_exceptions=True)
+        stdin, stdout = self._process.stdin, self._process.stdout
+        if stdin is not None:
+            stdin.close()
+        # What is left in the pipe would keep it open, and the end of the process from being seen.
+        while stdout is not None and await stdout.read(CHUNK_BYTES):
+            pass
         await self._process.wait()
+        if stdin is not None:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                await stdin.wait_closed()
 
     async def _read(self, deliver: Callable[[bytes], Awaitable[None]]) -> None:
         stdout = self._process.stdout
-        while stdout is not None and (chunk := await stdout.read(CHUNK_BYTES)):
-            await deliver(chunk)
+        try:
+            while stdout is not None and (chunk := await stdout.read(CHUNK_BYTES)):
+                await deliver(chunk)
+        except BaseException:
+            # Nobody reads any more: ffmpeg would stop reading, too, and ``write`` wait for ever.
+            if self._process.returncode is None:
+                self._process.kill()
+            raise
 
 
 def _broken() -> UpstreamError:

@@ -167,7 +167,7 @@ def _flac_frame_number(head: bytes) -> int | None:
         return None
     first = head[4]
     extra = 0 if first < 0x80 else 7 - (first ^ 0xFF).bit_length()
-    if extra == 0 and first >= 0x80:
+    if (extra == 0 and first >= 0x80) or first == 0xFF:  # in the middle of a number, or no number
         return None
     number = first if extra == 0 else first & (1 << 6 - extra) - 1
     for byte in head[5 : 5 + extra]:

@@ -68,6 +68,10 @@ FILES: dict[str, tuple[bytes, float]] = {
     "aac": (writers.adts(100), 100 * 1024 / 44.1),
     "flac": (writers.flac(44100), 1000),
     "flac of a stream": (writers.flac(40960, total=0), 40960 / 44.1),
+    "flac with noise like a frame": (
+        writers.flac(40960, total=0) + b"\xff\xf8\x3f\xff\xff\xc1" + bytes(60),
+        40960 / 44.1,
+    ),
     "flac with a tag": (writers.mp3(0, id3=200) + writers.flac(44100), 1000),
     "opus": (writers.opus(3), 3000),
     "vorbis": (writers.vorbis(66150), 1500),
