@@ -16,6 +16,7 @@ from tokenmarket.adapters import (
     azure_transcription,
     bedrock,
     bfl,
+    bfl_videos,
     cohere,
     dashscope,
     dashscope_images,
@@ -237,6 +238,7 @@ def find(adapter: str, operation: str) -> Adapter | MediaAdapter | None:
 # A video is a task with a life of its own, so its adapters have another shape.
 VIDEO: dict[str, VideoAdapter] = {
     "ark": ark_videos.VIDEO,
+    "bfl": bfl_videos.VIDEO,
     "dashscope": dashscope_videos.VIDEO,
     "fal": fal_videos.VIDEO,
     "gemini": gemini_videos.VIDEO,
