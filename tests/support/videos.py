@@ -74,6 +74,17 @@ model = "film"
 provider = "one"
 price = [{ unit = "video_second", usd = "0.01" }]
 [[model]]
+id = "film-more"
+operation = "video"
+name = { en = "Film, continued", zh = "影片" }
+vendor = "tests"
+default_provider = "one"
+capabilities = { seconds = [4, 8], expected_s = 20, sizes = ["320x180"], operations = ["extend"] }
+[[route]]
+model = "film-more"
+provider = "one"
+price = [{ unit = "video_second", usd = "0.01" }]
+[[model]]
 id = "film-two"
 operation = "video"
 name = { en = "Film at two", zh = "影片" }

@@ -88,6 +88,7 @@ class GeminiVideos(VideoAdapter):
     """Omni and Veo."""
 
     inputs: ClassVar[InputMode] = "bytes"
+    knows_sources: ClassVar[bool] = True
 
     def build(
         self,

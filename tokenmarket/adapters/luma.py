@@ -78,6 +78,7 @@ _encode = msgspec.json.Encoder().encode
 class LumaVideos(VideoAdapter):
     """Both dialects; the base URL is the dialect's."""
 
+    knows_sources: ClassVar[bool] = True
     deadline_s: ClassVar[int] = 3600
 
     def build(

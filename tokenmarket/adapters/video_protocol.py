@@ -193,11 +193,14 @@ class VideoAdapter(ABC):
     ``inputs``: how the provider takes the caller's files (``request.inputs``). "bytes": the engine
     has fetched every address before ``build``; "url": every upload has been given an address of
     ours; "any": as the caller gave them.
+    ``knows_sources``: an edit or extension of what this provider made itself may be told by the id
+    that it had there (``source_upstream_id``); False: always by the address of our copy.
     ``deadline_s``: no end after so long is ``expired``; the model's capability of that name wins.
     ``poll_every_s``: the pause between two polls of one task.
     """
 
     inputs: ClassVar[InputMode] = "any"
+    knows_sources: ClassVar[bool] = False
     deadline_s: ClassVar[int] = 1800
     poll_every_s: ClassVar[float] = 5.0
 

@@ -114,11 +114,14 @@ class Chooser:
         return options
 
     def _sourced(self, option: Option, source: TaskRow | None) -> Option:
-        """The provider that made the source knows it by id; others get its address."""
+        """The provider that made the source may know it by id; others get its address."""
         if source is None:
             return option
         video = option.video
-        if option.route.provider.name == source.provider and source.upstream_id:
+        there = option.route.provider
+        adapter = self._engine.adapters.get(there.adapter)
+        knows = adapter is not None and adapter.knows_sources
+        if knows and there.name == source.provider and source.upstream_id:
             video = msgspec.structs.replace(video, source_upstream_id=source.upstream_id)
             return msgspec.structs.replace(option, video=video, credential_id=source.credential_id)
         kept = read_delivered(source.outputs_json).outputs

@@ -145,6 +145,15 @@ async def test_a_remix_names_its_source_and_needs_a_finished_one() -> None:
         assert caught.value.reason == "video_not_found"
 
 
+async def test_a_provider_that_knows_no_ids_gets_the_address_of_our_copy() -> None:
+    async with studio() as s:
+        task_id = await s.made()
+        s.provider.status = "completed"
+        await s.sweep_for(60)
+        await s.create(model="film-more", video={"id": task_id})
+        assert s.provider.bodies[-1]["video"].startswith("https://tm.test/files/")
+
+
 async def test_refusals_before_a_task_have_receipts_and_hold_nothing() -> None:
     async with studio() as s:
         bodies: list[dict[str, Any]] = [
