@@ -38,6 +38,7 @@ from tokenmarket.core.parse import parse
 from tokenmarket.core.requests import Request
 from tokenmarket.core.routing import Plan, RouteState, output_tokens_max, plan, route_bound
 from tokenmarket.core.trace import continued, trace_id
+from tokenmarket.core.uploads import THREAD_BYTES
 from tokenmarket.core.wire import Client, ClientGone, Inbound, bearer_token, check_content_type
 from tokenmarket.exchange import Exchange
 from tokenmarket.idempotency import Claim, Idempotency
@@ -57,7 +58,6 @@ from tokenmarket.upstream.credentials import Credential
 from tokenmarket.upstream.outbound import Answer, Outbound
 
 ERROR_BODY_BYTES_MAX = 256 * 1024
-THREAD_BYTES = 8 * 1024 * 1024  # of an upload; reading it takes some 5 ms
 ATTEMPTS_PER_ROUTE_MAX = 4  # keys of a pool that may be refused one after the other
 _TEXT = frozenset({"chat", "completions", "embeddings"})  # JSON in, no files, no media rooms
 

@@ -8,15 +8,19 @@ path (``design/api.md`` section 2).
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 
 from tokenmarket.billing.records import StoredAnswer
 from tokenmarket.core.errors import ApiError
+from tokenmarket.core.forms import read_form
+from tokenmarket.core.uploads import THREAD_BYTES, Spool, Upload
 from tokenmarket.core.wire import Client, ClientGone, Inbound
 
 KEY_CHARS_MAX = 255
 ANSWER_BYTES_MAX = 256 * 1024
+_HASH_PIECE_BYTES = 1024 * 1024
 TOO_LARGE = 0  # stored instead of a status: the answer was larger than what is kept
 
 Slot = tuple[str, str, str]  # organisation, path, key
@@ -43,7 +47,11 @@ class Idempotency:
                 f"An Idempotency-Key has 1 to {KEY_CHARS_MAX} printable characters.",
                 param="Idempotency-Key",
             )
-        fingerprint = hashlib.blake2b(inbound.body, digest_size=16).hexdigest()
+        spool = inbound.spool
+        if spool is not None and spool.size > THREAD_BYTES:
+            fingerprint = await asyncio.to_thread(fingerprint_of, inbound)
+        else:
+            fingerprint = fingerprint_of(inbound)
         slot = (org_id, inbound.path, key)
         running = self._running.get(slot)
         if running is not None:
@@ -74,6 +82,33 @@ class Idempotency:
             raise
         claim.answer = answer
         return claim
+
+
+def fingerprint_of(inbound: Inbound) -> str:
+    """What tells one body from another. Of a form it is that of its fields and files: a client that
+    tries again draws another boundary."""
+    found = hashlib.blake2b(inbound.body, digest_size=16)
+    if inbound.spool is None:
+        return found.hexdigest()
+    try:
+        form = read_form(inbound.headers.get(b"content-type", b""), inbound.spool)
+    except ApiError:  # no form: it is about to be refused
+        _add_all(found, inbound.spool)
+        return found.hexdigest()
+    for name, value in form.fields:
+        found.update(b"%d:%d:" % (len(name), len(value)) + f"{name}{value}".encode())
+    for upload in form.files:
+        head = (upload.field, upload.filename, upload.content_type, str(upload.size))
+        found.update("\x00".join(head).encode() + b"\x00")
+        _add_all(found, upload)
+    return found.hexdigest()
+
+
+def _add_all(found: hashlib.blake2b, source: Spool | Upload) -> None:
+    offset = 0
+    while piece := source.read_at(offset, _HASH_PIECE_BYTES):
+        found.update(piece)
+        offset += len(piece)
 
 
 def _other_body() -> ApiError:

@@ -13,6 +13,8 @@ from typing import Protocol
 
 import msgspec
 
+THREAD_BYTES = 8 * 1024 * 1024  # an upload above is read beside the event loop; this takes 5 ms
+
 
 class Spool(Protocol):
     """Bytes that were received. ``read_at`` gives at most ``length`` bytes, fewer at the end."""
