@@ -179,7 +179,8 @@ def sanitize(usage: Usage, bound: Bound, context_tokens: int) -> Usage:
     * A negative part of a side is an inclusive total that was subtracted too far (cached above
       input, reasoning above output): the side keeps its sum, no part goes below zero.
     * A side above what can exist (the context window, or the proven bound where that is larger:
-      a batch of embeddings is) is capped. ``context_tokens`` 0 = unknown.
+      a batch of embeddings is) is capped. ``context_tokens`` 0 = unknown: then media, whose bounds
+      are worst cases of everything that they count, are capped a tenth above those.
     * A bounded unit more than a tenth above its bound (seconds asked for) is capped there.
     * Above the bound but possible is only flagged: the wallet takes no more than the hold.
 
@@ -207,7 +208,8 @@ def _repair(usage: Usage, bound: Bound, context_tokens: int, parts: dict[str, in
         limit += sum(count for unit, count in units if UNITS[unit].field in fields)
         _no_negative(parts, fields, side, flags)
         total = sum(parts[name] for name in fields)
-        possible = max(context_tokens or TOKENS_ABSURD, limit)
+        unknown = limit * 11 // 10 if bound.any_units else TOKENS_ABSURD
+        possible = max(context_tokens or unknown, limit)
         if total > possible:
             _take(parts, fields, total - possible)
             flags.append(f"{side}_above_context")
