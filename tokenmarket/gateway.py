@@ -311,6 +311,9 @@ class Gateway:
         except UpstreamError as error:
             failure = error
             raise
+        except RecursionError:
+            failure = UpstreamError("upstream_error", "the answer is nested too deeply")
+            raise failure from None
         except BaseException:
             if response is not None:
                 response.abort()
