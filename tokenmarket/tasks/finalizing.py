@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 from collections.abc import Callable
 
 import msgspec
@@ -239,7 +238,7 @@ def _inline(data: bytes | None, b64: str | None) -> bytes:
         return data
     try:
         return base64.b64decode(b64 or "", validate=True)
-    except binascii.Error:
+    except ValueError:  # binascii's own among them
         raise CopyFailed("the file inside the answer is malformed") from None
 
 
