@@ -27,6 +27,7 @@ IMAGE_OUTPUT_TOKENS_MAX = 16_384  # one picture; a model's ``image_tokens_max`` 
 IMAGE_INPUT_TOKENS_MAX = 20_000
 TEXT_OVERHEAD_TOKENS = 64
 ADDRESS_CHARS_MAX = 2048
+CHARACTER_MS_MAX = 600  # of sound, at the usual speed
 SPEECH_CHARS_MAX = 4096  # OpenAI's limit; a model's ``input_chars_max`` says otherwise
 
 Parsed = TypeVar("Parsed", ImageBody, SpeechBody, TranscriptionBody)
@@ -177,8 +178,8 @@ def _parse_speech(given: Given) -> Request:
     typed = _decoded(given, SpeechBody)
     characters = len(typed.input)
     texts = len(typed.input.encode()) + len((typed.instructions or "").encode())
-    # The slowest speech is about two seconds a character at a quarter of the speed.
-    audio_ms = characters * 2_000 + 5_000
+    # A digit or sign may be a whole word; a slower speed stretches all of it.
+    audio_ms = int(characters * CHARACTER_MS_MAX / (typed.speed or 1.0)) + 5_000
     return Request(
         operation="speech",
         model=typed.model,
