@@ -122,7 +122,12 @@ class Creator:
                 0,
             )
         except TaskExists as exists:
+            await self._forget(options)
             return self._replayed(exchange, exists.row, fingerprint)
+        except ApiError as refused:
+            if refused.code.startswith(("BILLING_", "QUOTA_")):  # others may have made the row
+                await self._forget(options)
+            raise
         try:
             row = await self._sent(row, options, exchange)
         except ApiError:
@@ -165,6 +170,14 @@ class Creator:
         if not stored:
             return options
         return [msgspec.structs.replace(option, stored=stored) for option in options]
+
+    async def _forget(self, options: list[Option]) -> None:
+        """The uploads of an order that made no task."""
+        for key in options[0].stored.values():
+            try:
+                await self._engine.shelf.store.delete(key)
+            except StoreFailed:
+                return  # it is swept when its time is over
 
     async def _stored(self, org_id: str, upload: Upload, ttl_s: int) -> str:
         try:
@@ -253,7 +266,9 @@ class Creator:
                     row = await wait_for_room(self._engine, moved, full[1]) or moved
                 self._engine.wake()
                 return await self._reread(row)
-        raise await self._rejected(row, last, exchange)
+        error = await self._rejected(row, last, exchange)
+        await self._forget(options)
+        raise error
 
     async def _moved(self, row: TaskRow, option: Option) -> TaskRow | None:
         """To another route, within the same hold."""
