@@ -16,6 +16,8 @@ from urllib.parse import quote, urljoin
 
 import msgspec
 
+from tokenmarket.core.addresses import public
+
 URL_CHARS_MAX: Final = 2048
 HTTPS: Final = 443
 HTTP: Final = 80
@@ -88,6 +90,17 @@ def target(
         raise ValueError("a URL begins with https://")
     if port not in ports:
         raise ValueError(f"a URL has one of the ports {', '.join(map(str, sorted(ports)))}")
+    return found
+
+
+def public_target(url: str, *, allowed: tuple[str, ...] = ()) -> Target:
+    """As ``target``, for a URL that is kept for later: an address in it that can never be fetched
+    is refused at once. A name is judged when it is looked up."""
+    found = target(url, allowed=allowed)
+    literal = ":" in found.host or _QUAD.fullmatch(found.host) is not None
+    local = found.host == "localhost" or found.host.endswith(".localhost")
+    if found.endpoint not in allowed and (local or (literal and not public(found.host))):
+        raise ValueError("its address is not public")
     return found
 
 

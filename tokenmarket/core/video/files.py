@@ -19,7 +19,9 @@ from tokenmarket.core import ids
 from tokenmarket.core.data_url import decode as decode_data_url
 from tokenmarket.core.data_url import is_data_url
 from tokenmarket.core.errors import ApiError
-from tokenmarket.core.fetch_url import target
+from tokenmarket.core.fetch_url import public_target
+from tokenmarket.core.media.images import PIXELS_MAX, image_size
+from tokenmarket.core.media.reader import MediaError
 from tokenmarket.core.media.sniff import SNIFF_BYTES, sniff
 from tokenmarket.core.uploads import Input, Upload, memory_upload
 from tokenmarket.core.video.body import (
@@ -32,6 +34,8 @@ from tokenmarket.core.video.body import (
 )
 from tokenmarket.core.video.request import FRAME_ROLES, REFERENCE_ROLES
 
+PICTURE_HEAD_BYTES = 4 * 1024 * 1024  # where its size is said, whatever stands before
+_MEASURED = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
 DATA_BYTES_MAX = 50 * 1024 * 1024
 BASE64_CHARS_MIN = 64  # anything shorter is a mistyped address
 IMAGE_TYPES = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
@@ -115,7 +119,7 @@ class _Found:
                 given = f"data:;base64,{given}"
             else:
                 try:
-                    url = target(given, allowed=self._allowed).url
+                    url = public_target(given, allowed=self._allowed).url
                 except ValueError as error:
                     _refuse(f"Expected an https or data URL: {error}.", param)
                 return Input(role or "reference_image", param, url=url)
@@ -154,7 +158,19 @@ def _typed(upload: Upload, role: str, kind: str | None, param: str) -> Upload:
     if not fits or kind is None:
         what = kind or ("empty" if not upload.size else "of a kind that is not known here")
         _refuse(f"Expected {legal}; the file is {what}.", param, "invalid_input_media")
+    if kind in _MEASURED:
+        _check_picture(upload, param)
     return Upload(upload.field, upload.filename, kind, upload.spool, upload.offset, upload.size)
+
+
+def _check_picture(upload: Upload, param: str) -> None:
+    """A picture whose header is broken or has too many pixels costs the provider's order."""
+    try:
+        info = image_size(upload.read_at(0, PICTURE_HEAD_BYTES))
+    except MediaError as error:
+        _refuse(f"The picture cannot be used: {error}.", param, "invalid_input_media")
+    if info.width * info.height > PIXELS_MAX:
+        _refuse(f"{info.width}x{info.height} pixels are too many.", param, "invalid_input_media")
 
 
 def _url(given: str | Address | None) -> str | None:

@@ -16,7 +16,7 @@ import msgspec
 
 from tokenmarket.core.brackets import decode_lax
 from tokenmarket.core.errors import ApiError
-from tokenmarket.core.fetch_url import target
+from tokenmarket.core.fetch_url import public_target
 from tokenmarket.core.media.reader import MediaError
 from tokenmarket.core.media.sizes import VIDEO_SEPARATORS, parse_size
 from tokenmarket.core.parse import parse_with, provider_choice
@@ -315,10 +315,10 @@ def _provider(raw: msgspec.Raw) -> tuple[ProviderChoice | None, dict[str, dict[s
 
 
 def _callback(url: str | None, allowed: tuple[str, ...]) -> str | None:
-    """Form only: where it leads is looked at when it is used."""
+    """Where its name leads is looked at when it is used."""
     if not url:
         return None
     try:
-        return target(url, allowed=allowed).url
+        return public_target(url, allowed=allowed).url
     except ValueError as error:
         _refuse(f"The callback cannot be used: {error}.", "callback_url")
