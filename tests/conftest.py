@@ -6,6 +6,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Programs that tests start find their modules compiled, whatever the machine's environment says:
+# a start takes a second instead of three.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # A timing never decides a test: on a busy machine every example may be slow.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
