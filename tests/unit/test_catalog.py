@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime
 import json
+import tomllib
 from typing import Any
 
 import pytest
 
+from tests.conftest import ROOT
 from tokenmarket.adapters import registry
 from tokenmarket.catalog import CatalogSource, load_shipped, usable
 from tokenmarket.core.catalog import ADAPTERS
@@ -258,3 +260,20 @@ def test_a_route_is_usable_only_with_credentials_price_and_switch(source: Catalo
     assert usable(sandbox, NONE)
     assert not usable(openai, NONE)
     assert usable(openai, frozenset({"openai"}))
+
+
+def test_every_shipped_row_stands_in_one_file() -> None:
+    """A row of a later file would silently win over one of the same name."""
+    folder = ROOT / "tokenmarket" / "data" / "catalog"
+    where: dict[tuple[str, ...], list[str]] = {}
+    for file in sorted(folder.glob("*.toml")):
+        document = tomllib.loads(file.read_text("utf-8"))
+        for kind, names in (
+            ("provider", ("name",)),
+            ("model", ("id",)),
+            ("route", ("model", "provider")),
+        ):
+            for row in document.get(kind, []):
+                key = (kind, *(str(row[name]) for name in names))
+                where.setdefault(key, []).append(file.name)
+    assert {key: files for key, files in where.items() if len(files) > 1} == {}
