@@ -5,6 +5,8 @@ What a reader must know:
 * Both steps are synchronous. In the first nothing is taken before everything was checked, so
   "not the lane's" (None) leaves nothing behind; in the second everything is read and computed
   before the settlement, and the settlement is written before the answer leaves, as in the rooms.
+* The second step is a row of stages, which all answers of one turn of the loop pass together
+  (``answers.py``).
 * ``Call.hand_over`` makes the Exchange that the rooms would have at this moment and lets
   ``gateway.py`` go on with it: an answer that is not plain, a failure, an end of this process.
 * A Call is the upstream's response (``upstream/response.py``) with another way of waiting.
@@ -38,6 +40,7 @@ from tokenmarket.core.plain_chat import Plain, split
 from tokenmarket.core.routing import EVERYTHING, Candidate, Plan, output_tokens_max, route_bound
 from tokenmarket.core.text_prices import TextBill, usage_facts
 from tokenmarket.exchange import Exchange
+from tokenmarket.lane.answers import Answers
 from tokenmarket.lane.frames import UNFIT, Frame, Frames, Heading, Note
 from tokenmarket.limits import Ticket
 from tokenmarket.telemetry import Telemetry
@@ -88,6 +91,10 @@ class Lane:
         self.monotonic_us = clock.monotonic_us
         self.rooms = rooms
         self.calls: dict[str, Call] = {}
+        self.answers = Answers(
+            (Call.understand, Call.price, Call.record, Call.settle, Call.respond, Call.tell),
+            telemetry,
+        )
         # Where an answer has to wait for the disk, it waits in the rooms.
         self.on = wallet.settles_at_once
 
@@ -208,24 +215,38 @@ class Call(UpstreamResponse):
 
     __slots__ = (
         "accepted_us",
+        "bill",
         "body",
         "client",
+        "found",
         "frame",
         "heading",
         "hold",
         "input_tokens_max",
         "lane",
         "note",
+        "now_us",
+        "receipt",
         "request_id",
         "sent_us",
         "started_us",
         "ticket",
+        "usage",
         "user",
+        "written_id",
     )
 
+    # as soon as the request is admitted
     hold: Hold
     ticket: Ticket
     request_id: str
+    # by the stages of its answer, each for the later ones
+    now_us: int
+    found: TextAnswer
+    bill: TextBill
+    written_id: bytes
+    usage: bytes
+    receipt: bytes
 
     def __init__(
         self,
@@ -256,16 +277,10 @@ class Call(UpstreamResponse):
 
     def ended(self) -> None:
         """The answer is here."""
-        lane = self.lane
-        if lane is None:
+        if self.lane is None:
             super().ended()
-            return
-        try:
-            if self._answer(lane):
-                return
-        except Exception as error:  # our bug; if it was settled, the rooms cannot do so again
-            lane.telemetry.crash(self.request_id, error)
-        self.hand_over()
+        else:
+            self.lane.answers.add(self)
 
     def wake(self) -> None:
         """Bytes or an error have come. Only what the rooms should see is of interest."""
@@ -274,81 +289,44 @@ class Call(UpstreamResponse):
         elif self.error is not None or self.paused:
             self.hand_over()
 
-    # --- the answer -------------------------------------------------------------------------------
+    # --- the answer, in stages. False: it is not plain, and nothing has happened ------------------
 
-    def _answer(self, lane: Lane) -> bool:
-        """Read, price, settle, answer. False: it is not plain, and nothing has happened."""
-        frame, hold, status = self.frame, self.hold, self.head.status
-        if not 200 <= status < 300:
+    def understand(self) -> bool:
+        """What does it say?"""
+        if self.lane is not None:
+            self.now_us = self.lane.monotonic_us()
+        if not 200 <= self.head.status < 300:
             return False
         chunks = self.inbox
         received = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        found = frame.read(self.request_id, self.accepted_us // 1_000_000, received)
+        found = self.frame.read(self.request_id, self.accepted_us // 1_000_000, received)
         if found is None:
             return False
-        plain, cached, output, reasoning = found.counts
-        prompt, completion = plain + cached, output + reasoning
-        bill = frame.prices.bill(found.counts)
-        if (
-            prompt > self.input_tokens_max
-            or completion > frame.output_tokens
-            or not 0 < bill.charge_nano <= hold.amount_nano
-            or len(hold.parts) != 1
-        ):
-            return False  # to be repaired, capped, or taken from several buckets
-        now_us, wall_us = lane.monotonic_us(), lane.wall_us()
-        written_id = self.request_id.encode("ascii")
-        told = self._event(written_id, now_us, wall_us, found, bill)
-        try:
-            lane.wallet.settle_text(hold, told)
-        except JournalFailed:
-            return False
-        self.ticket.done(prompt + completion)
-        duration_us = now_us - self.started_us
-        overhead_us = self.sent_us - self.started_us
-        limits, funds = self.note.caller.limiter, self.note.caller.funds
-        self.client.respond(
-            200,
-            frame.head
-            % (
-                written_id,
-                duration_us // 1000,
-                overhead_us // 1000,
-                overhead_us % 1000,
-                b"" if limits is None else limits.headers(now_us),
-                bill.charge_usd,
-                usd_bytes(0 if funds is None else lane.wallet.balance_nano(funds, wall_us)),
-            ),
-            b"%b%b}" % (found.prefix, bill.usage),
-        )
-        lane.telemetry.finished_text(
-            frame.line,
-            written_id,
-            self.accepted_us + duration_us,
-            duration_us,
-            bill.charge_nano,
-            (prompt, completion),
-            self.user,
-        )
-        first_us = now_us - self.sent_us - int((self.last_s - self.head_s) * 1e6)
-        lane.upstreams.release(frame.route, frame.credential, None, first_byte_us=first_us)
-        del lane.calls[self.request_id]
-        self.lane = None
-        self.client.over()
+        self.found = found
         return True
 
-    def _event(
-        self, written_id: bytes, now_us: int, wall_us: int, found: TextAnswer, bill: TextBill
-    ) -> UsageEvent:
-        """The journal's record with the receipt, as ``receipts.usage_event`` makes it."""
-        frame, caller, hold = self.frame, self.note.caller, self.hold
-        route, counts, head = frame.route, found.counts, self.head
-        started_us = self.started_us
+    def price(self) -> bool:
+        """What does it cost?"""
+        frame, hold = self.frame, self.hold
+        plain, cached, output, reasoning = counts = self.found.counts
+        self.bill = bill = frame.prices.bill(counts)
+        return (  # or it is to be repaired, capped, or taken from several buckets
+            plain + cached <= self.input_tokens_max
+            and output + reasoning <= frame.output_tokens
+            and 0 < bill.charge_nano <= hold.amount_nano
+            and len(hold.parts) == 1
+        )
+
+    def record(self) -> bool:
+        """Write the receipt, as ``receipts.usage_event`` does."""
+        frame, hold, found, head, bill = self.frame, self.hold, self.found, self.head, self.bill
+        started_us, now_us = self.started_us, self.now_us
+        self.written_id = written_id = self.request_id.encode("ascii")
         ended_us = now_us - started_us
         sent_us = self.sent_us - started_us
-        usage = usage_facts(counts, found.service_tier)
+        self.usage = usage = usage_facts(found.counts, found.service_tier)
         charge_nano = bill.charge_nano
-        receipt = frame.receipt % (
+        self.receipt = frame.receipt % (
             written_id,
             self.accepted_us // 1_000_000,
             ended_us,
@@ -367,27 +345,87 @@ class Call(UpstreamResponse):
             written_id,
             _encode(found.finish_reason),
         )
-        return UsageEvent(
+        return True
+
+    def settle(self) -> bool:
+        """Charge. From here on only the answer is missing."""
+        lane, counts = self.lane, self.found.counts
+        if lane is None:
+            return False
+        caller, route = self.note.caller, self.frame.route
+        event = UsageEvent(
             self.request_id,
             caller.org_id,
             caller.key_id,
             self.accepted_us,
-            wall_us,
+            lane.wall_us(),
             "chat",
             route.model.id,
             route.provider.name,
             "succeeded",
             "",
-            charge_nano,
+            self.bill.charge_nano,
             0,
             counts.input + counts.cached,
             counts.output + counts.reasoning,
             counts.cached,
             counts.reasoning,
-            usage.decode("ascii"),
+            self.usage.decode("ascii"),
             route.prices.version,
-            receipt,
+            self.receipt,
         )
+        try:
+            lane.wallet.settle_text(self.hold, event)
+        except JournalFailed:
+            return False
+        return True
+
+    def respond(self) -> bool:
+        """The answer leaves with this turn of the loop."""
+        lane, bill, caller, now_us = self.lane, self.bill, self.note.caller, self.now_us
+        if lane is None:
+            return False
+        self.ticket.done(sum(self.found.counts))
+        duration_us = now_us - self.started_us
+        overhead_us = self.sent_us - self.started_us
+        limits, funds = caller.limiter, caller.funds
+        self.client.respond(
+            200,
+            self.frame.head
+            % (
+                self.written_id,
+                duration_us // 1000,
+                overhead_us // 1000,
+                overhead_us % 1000,
+                b"" if limits is None else limits.headers(now_us),
+                bill.charge_usd,
+                usd_bytes(0 if funds is None else lane.wallet.balance_nano(funds, lane.wall_us())),
+            ),
+            b"%b%b}" % (self.found.prefix, bill.usage),
+        )
+        return True
+
+    def tell(self) -> bool:
+        """Log line, metrics, health; the end."""
+        lane, frame, now_us, counts = self.lane, self.frame, self.now_us, self.found.counts
+        if lane is None:
+            return False
+        duration_us = now_us - self.started_us
+        lane.telemetry.finished_text(
+            frame.line,
+            self.written_id,
+            self.accepted_us + duration_us,
+            duration_us,
+            self.bill.charge_nano,
+            (counts.input + counts.cached, counts.output + counts.reasoning),
+            self.user,
+        )
+        first_us = now_us - self.sent_us - int((self.last_s - self.head_s) * 1e6)
+        lane.upstreams.release(frame.route, frame.credential, None, first_byte_us=first_us)
+        del lane.calls[self.request_id]
+        self.lane = None
+        self.client.over()
+        return True
 
     # --- the rooms --------------------------------------------------------------------------------
 

@@ -42,10 +42,11 @@ class Outbox:
         self._senders.append(sender)
 
     def flush(self) -> None:
-        """Everybody sends."""
-        senders, self._senders = self._senders, []
-        for sender in senders:
-            sender.send_now()
+        """Everybody sends, and who has something to send because of that."""
+        while senders := self._senders:
+            self._senders = []
+            for sender in senders:
+                sender.send_now()
 
 
 _outboxes: WeakKeyDictionary[asyncio.AbstractEventLoop, Outbox] = WeakKeyDictionary()

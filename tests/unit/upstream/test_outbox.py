@@ -29,7 +29,7 @@ async def test_everybody_sends_at_the_end_of_the_turn_in_order() -> None:
     assert log == ["work goes on", "a", "b"]
 
 
-async def test_who_is_added_while_others_send_sends_in_the_next_turn() -> None:
+async def test_who_is_added_while_others_send_sends_after_them_in_the_same_turn() -> None:
     log: list[str] = []
     box = Outbox.of(asyncio.get_running_loop())
 
@@ -39,7 +39,8 @@ async def test_who_is_added_while_others_send_sends_in_the_next_turn() -> None:
             box.add(Sender(log, "later"))
 
     box.add(Again(log, "first"))
+    box.add(Sender(log, "second"))
     await asyncio.sleep(0)
-    assert log == ["first"]
+    assert log == ["first", "second", "later"]
     await asyncio.sleep(0)
-    assert log == ["first", "later"]
+    assert log == ["first", "second", "later"]
