@@ -148,6 +148,7 @@ class Server:
             draw=lambda: random.getrandbits(62),
             docs_url=config.docs_base_url,
         )
+        new_id = RequestIds(os.urandom).next
         lane = Lane(
             Frames(self.accounts, self.catalog, self.outbound, ADAPTERS, self.telemetry, CHAT_PATH),
             self._admission,
@@ -156,6 +157,7 @@ class Server:
             self.telemetry,
             clock,
             gateway.go_on,
+            new_id,
         )
         reads = Reads(
             catalog=self.catalog,
@@ -178,7 +180,7 @@ class Server:
         self.front = Front(
             self.api.handle,
             self.api.refusal,
-            RequestIds(os.urandom).next,
+            new_id,
             limits=FrontLimits(
                 body_bytes_max=config.json_body_bytes_max,
                 multipart_bytes_max=config.multipart_body_bytes_max,

@@ -18,6 +18,9 @@ import pytest
 from tests.gateway.site import CHAT, Lane, Org, Site, eventually
 from tests.gateway.upstream import Act, Link, Seen, answers, completion, http, raw, silent, well
 from tests.gateway.wire import Answer, Wire, raw_request
+from tokenmarket.core.plain_chat import Plain
+from tokenmarket.lane.call import Call
+from tokenmarket.lane.offers import Offers
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 LANES = 130
@@ -38,19 +41,20 @@ class Counter:
         lane = site.server.front.lane
         assert lane is not None
         self.site, self.lane, self.taken = site, lane, 0
-        self._take = lane.take
+        self._offers = lane.offers
 
     def __enter__(self) -> Counter:
-        def take(*arguments: Any) -> Any:
-            call = self._take(*arguments)
-            self.taken += call is not None
-            return call
+        def admit(call: Call, plain: Plain) -> Any:
+            connection = self.lane.admit(call, plain)  # counted, and passed on
+            self.taken += connection is not None
+            return connection
 
-        self.lane.take = take  # type: ignore[method-assign]  # counted, and passed on
+        lane, server = self.lane, self.site.server
+        lane.offers = Offers(lane.recognise, admit, lane.send, server.telemetry, server.clock)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.lane.take = self._take  # type: ignore[method-assign]
+        self.lane.offers = self._offers
 
 
 async def ask(

@@ -1,12 +1,12 @@
-"""One plain chat through the lane: ``Lane.take`` when it arrives, ``Call.ended`` at its answer.
+"""One plain chat through the lane: ``Lane.offers`` when it arrives, ``Call.ended`` at its answer.
 
 What a reader must know:
 
 * Both steps are synchronous. In the first nothing is taken before everything was checked, so
   "not the lane's" (None) leaves nothing behind; in the second everything is read and computed
   before the settlement, and the settlement is written before the answer leaves, as in the rooms.
-* The second step is a row of stages, which all answers of one turn of the loop pass together
-  (``answers.py``).
+* Each step is a row of stages, which all requests or answers of one turn of the loop pass together
+  (``offers.py``, ``answers.py``).
 * ``Call.hand_over`` makes the Exchange that the rooms would have at this moment and lets
   ``gateway.py`` go on with it: an answer that is not plain, a failure, an end of this process.
 * A Call is the upstream's response (``upstream/response.py``) with another way of waiting.
@@ -42,6 +42,7 @@ from tokenmarket.core.text_prices import TextBill, usage_facts
 from tokenmarket.exchange import Exchange
 from tokenmarket.lane.answers import Answers
 from tokenmarket.lane.frames import UNFIT, Frame, Frames, Heading, Note
+from tokenmarket.lane.offers import Offer, Offers
 from tokenmarket.limits import Ticket
 from tokenmarket.telemetry import Telemetry
 from tokenmarket.upstream.connection import Connection
@@ -56,6 +57,14 @@ class Client(wire.Client, Protocol):
     """A caller's connection as the lane needs it."""
 
     def address(self, headers: dict[bytes, bytes]) -> str: ...
+    def taken(self, call: Call) -> None:
+        """The lane serves the request."""
+        ...
+
+    def left(self, heading: Heading, body: bytes) -> None:
+        """The lane does not."""
+        ...
+
     def over(self) -> None:
         """The request is answered; the connection may take the next one."""
         ...
@@ -81,6 +90,7 @@ class Lane:
         telemetry: Telemetry,
         clock: Clock,
         rooms: Rooms,
+        new_id: Callable[[int], str],
     ) -> None:
         self.frames = frames
         self.admission = admission
@@ -90,7 +100,9 @@ class Lane:
         self.wall_us = clock.wall_us
         self.monotonic_us = clock.monotonic_us
         self.rooms = rooms
+        self.new_id = new_id
         self.calls: dict[str, Call] = {}
+        self.offers = Offers(self.recognise, self.admit, self.send, telemetry, clock)
         self.answers = Answers(
             (Call.understand, Call.price, Call.record, Call.settle, Call.respond, Call.tell),
             telemetry,
@@ -98,11 +110,9 @@ class Lane:
         # Where an answer has to wait for the disk, it waits in the rooms.
         self.on = wallet.settles_at_once
 
-    def take(
-        self, heading: Heading, body: bytes, client: Client, new_id: Callable[[int], str]
-    ) -> Call | None:
-        """Begin to serve a request with a head that was accepted before. None: it is not plain, or
-        something about it wants a closer look; nothing was taken and nothing is known of it."""
+    def recognise(self, offer: Offer) -> tuple[Call, Plain] | None:
+        """A plain chat; None: it is not, and nothing is known of it."""
+        heading, body, client, wall_us, started_us = offer
         note = heading.notes
         if type(note) is not Note:
             note = None if note is UNFIT or not self.on else self.frames.note(heading)
@@ -115,8 +125,6 @@ class Lane:
             or caller.allowed is not EVERYTHING
         ):
             return None
-        wall_us = self.wall_us()
-        started_us = self.monotonic_us()
         if caller.expires_at_s is not None and wall_us >= caller.expires_at_s * 1_000_000:
             return None
         catalog = self.frames.catalog.current
@@ -132,14 +140,10 @@ class Lane:
             user = _user(plain.user) if plain.user else ""
         except msgspec.DecodeError:
             return None
-        return self._admit(
-            Call(self, note, frame, heading, client, body, user, wall_us, started_us),
-            plain,
-            new_id,
-        )
+        return Call(self, note, frame, heading, client, body, user, wall_us, started_us), plain
 
-    def _admit(self, call: Call, plain: Plain, new_id: Callable[[int], str]) -> Call | None:
-        """Limits, money, a connection: all or nothing."""
+    def admit(self, call: Call, plain: Plain) -> Connection | None:
+        """Limits, money, a connection: all or nothing (None)."""
         frame, caller = call.frame, call.note.caller
         funds = caller.funds
         if funds is None:
@@ -160,7 +164,7 @@ class Lane:
             return None
         input_tokens = min(bound_tokens, frame.input_tokens_max)
         call.input_tokens_max = input_tokens
-        call.request_id = new_id(call.accepted_us)
+        call.request_id = self.new_id(call.accepted_us)
         try:
             call.hold = self.wallet.try_hold(
                 funds,
@@ -176,10 +180,10 @@ class Lane:
             return None
         caller.used = True
         self.calls[call.request_id] = call
-        self._send(call, plain, connection)
-        return call
+        return connection
 
-    def _send(self, call: Call, plain: Plain, connection: Connection) -> None:
+    def send(self, call: Call, plain: Plain, connection: Connection) -> None:
+        """The request leaves with this turn of the loop."""
         frame = call.frame
         end = b',"user":%b}' % plain.user if plain.user else b"}"
         before, messages = frame.before, plain.messages

@@ -22,6 +22,7 @@ import httptools
 from tokenmarket.core.errors import ApiError
 from tokenmarket.core.wire import Inbound, Received
 from tokenmarket.lane import Call
+from tokenmarket.lane.frames import Heading
 from tokenmarket.web.head import FrontLimits, body_too_large, head_too_large, headers_of
 from tokenmarket.web.known_head import KnownHead, learn
 from tokenmarket.web.receiving import FormIntake
@@ -114,11 +115,11 @@ class Connection(Sending):
         super().connection_lost(exc)
         self._front.connections.discard(self)
         self._drop_unserved()
-        reply = self.reply
-        if self._call is not None:
+        reply, task = self.reply, self._task
+        if task is None:
             self.leave_lane()  # its task will find ``gone``
-        elif reply is not None and reply.cancellable and self._task is not None:
-            self._task.cancel()
+        elif reply is not None and reply.cancellable:
+            task.cancel()
 
     def eof_received(self) -> bool:
         self.send_now()
@@ -342,13 +343,20 @@ class Connection(Sending):
 
     def _serve_known(self, known: KnownHead, body: bytes) -> None:
         """A whole request with a head that was accepted before."""
+        lane = self._front.lane
+        if lane is None or self._front.draining:
+            self.call_left(known, body)
+        else:
+            self.reply = reply = Reply(self, keep_alive=True, head_only=False)
+            lane.offers.add(known, body, reply)
+
+    def call_taken(self, call: Call) -> None:
+        """The lane serves what was offered."""
+        self._call = call
+
+    def call_left(self, known: Heading, body: bytes) -> None:
+        """A request with a known head that is not the lane's."""
         front = self._front
-        if front.lane is not None and not front.draining:
-            reply = Reply(self, keep_alive=True, head_only=False)
-            call = front.lane.take(known, body, reply, front.new_id)
-            if call is not None:
-                self.reply, self._call = reply, call
-                return
         now_us = time.time_ns() // 1000
         headers = known.headers_for(body)
         inbound = Inbound(
@@ -377,7 +385,11 @@ class Connection(Sending):
         return self._front.address(self._peer, headers)
 
     def leave_lane(self) -> None:
-        """A request in the lane goes on in a task."""
+        """A request in the lane, or offered to it, goes on in a task."""
+        if self.reply is not None and self._task is None and self._call is None:
+            lane = self._front.lane
+            if lane is not None:
+                lane.offers.send_now()
         if self._call is not None:
             self._call.hand_over()
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from tokenmarket.core.wire import ClientGone
 
 if TYPE_CHECKING:
+    from tokenmarket.lane.call import Call
+    from tokenmarket.lane.frames import Heading
     from tokenmarket.web.front import Connection
 
 STATUS_LINES = {
@@ -70,6 +72,14 @@ class Reply:
     def address(self, headers: dict[bytes, bytes]) -> str:
         """Where the request comes from."""
         return self._connection.address(headers)
+
+    def taken(self, call: Call) -> None:
+        """The lane serves the request."""
+        self._connection.call_taken(call)
+
+    def left(self, heading: Heading, body: bytes) -> None:
+        """The lane does not."""
+        self._connection.call_left(heading, body)
 
     def over(self) -> None:
         """The request is answered: the connection may take the next one."""
