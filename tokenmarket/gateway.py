@@ -231,9 +231,11 @@ class Gateway:
                 except UpstreamError as error:
                     failure = error
                 except ApiError as error:
-                    if error.code != "REQUEST_002":
+                    # This route cannot express it, or its model (``models``) lacks what the first
+                    # one has: the next may, and the failure of the first is what is told.
+                    if error.code != "REQUEST_002" and not (index and error.code == "REQUEST_001"):
                         raise
-                    refusal = error  # this route cannot express it; the next one may
+                    refusal = error
                     exchange.skip(index, error.message)
                     break
                 if client.begun or not failure.failover:

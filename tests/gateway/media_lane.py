@@ -75,6 +75,7 @@ MODELS: dict[str, tuple[str, str, tuple[tuple[str, str], ...]]] = {
     "picture": ("images", _PICTURES, (("a", _IMAGE),)),
     "picture2": ("images", _PICTURES, (("a", _IMAGE), ("b", '{ unit = "image", usd = "0.02" }'))),
     "pictures": ("images", _PICTURES, (("s", _IMAGE),)),
+    "anysize": ("images", "edits = true", (("s", _IMAGE),)),
     "drawn": ("images", _PICTURES + ", image_tokens_max = 5_000", (("a", _DRAWN),)),
     "speech": ("speech", _VOICES, (("a", _CHARACTER),)),
     "speech2": (

@@ -14,6 +14,7 @@ COSTS = {
     "picture": "0.01",
     "picture2": "0.01",
     "pictures": "0.01",
+    "anysize": "0.01",
     "drawn": "0",  # nothing was reported
     "speech": "0.00005",
     "speech2": "0.00005",
