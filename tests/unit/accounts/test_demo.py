@@ -61,7 +61,7 @@ async def test_a_start_killed_before_the_grant_is_completed(database: Database) 
 def test_every_command_is_one_line_of_shell_with_valid_json() -> None:
     text_ = demo.welcome_text("http://127.0.0.1:8080/api/v1", "tm_live_x")
     commands = [line.strip() for line in text_.splitlines() if line.strip().startswith("curl")]
-    assert len(commands) == 7
+    assert len(commands) == 15
     for command in commands:
         words = shlex.split(command)
         assert "Authorization: Bearer tm_live_x" in command

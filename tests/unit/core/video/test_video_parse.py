@@ -436,4 +436,5 @@ def test_any_body_is_an_order_or_a_refusal(members: dict[str, object]) -> None:
         frames = {item.role for item in request.inputs} & {"first_frame", "last_frame"}
         references = [item for item in request.inputs if item.role.startswith("reference_")]
         assert not (frames and references)
-    assert error is None or (error.status == 400 and error.param)
+    # What is no JSON at all (Infinity) has no path.
+    assert error is None or (error.status == 400 and (error.param or "JSON" in error.message))
