@@ -49,6 +49,8 @@ from tokenmarket.upstream.outbound import Answer
 RESPONSE_BYTES_MAX = 64 * 1024 * 1024
 ERROR_BODY_BYTES_MAX = 256 * 1024
 INPUT_BYTES_MAX = 50 * 1024 * 1024
+FETCHED_BYTES_MAX = 64 * 1024 * 1024  # of all addresses in one request
+FETCHED_S_MAX = 60.0
 PARTS_AT_ONCE = 4
 ASK_AGAIN_S = 1.0
 _PASSING = frozenset({"rate_limited", "overloaded", "connect", "timeout", "upstream_error"})
@@ -93,18 +95,34 @@ class MediaRooms:
             request.audio_format = self._speech_format(adapter, route, request.typed)
         mode = adapter.input_mode(route)
         if mode == "bytes" and any(item.url is not None for item in request.inputs):
-            request.inputs = tuple([await self._fetched(item) for item in request.inputs])
+            request.inputs = await self._all_fetched(request.inputs)
         elif mode == "url":
             request.inputs = tuple(
                 [await self._published(item, request, org_id) for item in request.inputs]
             )
         return request
 
-    async def _fetched(self, item: Input) -> Input:
-        if item.url is None:
-            return item
+    async def _all_fetched(self, inputs: Sequence[Input]) -> tuple[Input, ...]:
+        """Every address made into an upload, within one limit of bytes and one of time."""
+        left, fetched = FETCHED_BYTES_MAX, list(inputs)
         try:
-            _, data = await self._fetcher.read(item.url, bytes_max=INPUT_BYTES_MAX)
+            async with asyncio.timeout(FETCHED_S_MAX):
+                for number, item in enumerate(inputs):
+                    if item.url is not None:
+                        fetched[number] = made = await self._fetched(item, item.url, left)
+                        left -= made.upload.size if made.upload is not None else 0
+        except TimeoutError:
+            raise ApiError(
+                "REQUEST_001",
+                f"The addresses could not be fetched within {FETCHED_S_MAX:g} s.",
+                param=inputs[0].param,
+                reason="timeout",
+            ) from None
+        return tuple(fetched)
+
+    async def _fetched(self, item: Input, url: str, bytes_max: int) -> Input:
+        try:
+            _, data = await self._fetcher.read(url, bytes_max=min(bytes_max, INPUT_BYTES_MAX))
         except FetchRefused as refused:
             raise ApiError(
                 "REQUEST_001",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import cast
@@ -22,9 +23,10 @@ from tokenmarket.adapters.protocol import (
 )
 from tokenmarket.core.bodies import ImageBody
 from tokenmarket.core.catalog import Model, Provider, Route
-from tokenmarket.core.errors import UpstreamError
+from tokenmarket.core.errors import ApiError, UpstreamError
 from tokenmarket.core.pricing import price_sheet
 from tokenmarket.core.requests import Request
+from tokenmarket.core.uploads import Input
 from tokenmarket.core.usage import Usage
 from tokenmarket.exchange import Attempt
 from tokenmarket.media import MediaRooms, Shelf
@@ -241,3 +243,53 @@ async def test_an_atomic_adapter_delivers_all_or_nothing() -> None:
     script = Script((200, b"done"), (503, b""))
     with pytest.raises(UpstreamError):
         await collected(script, AllOrNothing(), parts=2)
+
+
+# --- the caller's addresses -----------------------------------------------------------------------
+
+PICTURE = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x02\x00\x00\x00\x02\x08\x06\x00\x00\x00"
+PICTURE += zlib.crc32(PICTURE[12:29]).to_bytes(4)
+
+
+class TakesBytes(Pictures):
+    inputs = "bytes"
+
+
+class Web:
+    """A fetcher that says how much it was allowed to take."""
+
+    def __init__(self) -> None:
+        self.allowed: list[int] = []
+
+    async def read(self, url: str, *, bytes_max: int) -> tuple[str, bytes]:
+        self.allowed.append(bytes_max)
+        return "image/png", PICTURE
+
+
+async def test_addresses_share_one_limit_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FETCHED_BYTES_MAX", 100)
+    web = Web()
+    rooms = MediaRooms(cast("Fetcher", web), cast("Shelf", None))
+    links = tuple(Input("image", f"image[{n}]", url=f"https://a.test/{n}") for n in range(2))
+    request = Request("images", "m", b"{}", ImageBody("m", "a cat"), inputs=links)
+    ready = await rooms.prepared(TakesBytes(), request, ROUTE, "org")
+    assert web.allowed == [100, 100 - len(PICTURE)]
+    assert [item.upload is not None for item in ready.inputs] == [True, True]
+    assert request.inputs is links  # another route gets them as they came
+
+
+async def test_addresses_that_take_too_long_together_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Never(Web):
+        async def read(self, url: str, *, bytes_max: int) -> tuple[str, bytes]:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    monkeypatch.setattr(module, "FETCHED_S_MAX", 0.01)
+    rooms = MediaRooms(cast("Fetcher", Never()), cast("Shelf", None))
+    links = (Input("image", "image[0]", url="https://a.test/0"),)
+    request = Request("images", "m", b"{}", ImageBody("m", "a cat"), inputs=links)
+    with pytest.raises(ApiError) as refused:
+        await rooms.prepared(TakesBytes(), request, ROUTE, "org")
+    assert (refused.value.param, refused.value.reason) == ("image[0]", "timeout")
