@@ -222,6 +222,7 @@ class Call(UpstreamResponse):
         "bill",
         "body",
         "client",
+        "event",
         "found",
         "frame",
         "heading",
@@ -230,13 +231,12 @@ class Call(UpstreamResponse):
         "lane",
         "note",
         "now_us",
-        "receipt",
         "request_id",
         "sent_us",
         "started_us",
         "ticket",
-        "usage",
         "user",
+        "wall_us",
         "written_id",
     )
 
@@ -246,11 +246,11 @@ class Call(UpstreamResponse):
     request_id: str
     # by the stages of its answer, each for the later ones
     now_us: int
+    wall_us: int
     found: TextAnswer
     bill: TextBill
     written_id: bytes
-    usage: bytes
-    receipt: bytes
+    event: UsageEvent
 
     def __init__(
         self,
@@ -298,7 +298,7 @@ class Call(UpstreamResponse):
     def understand(self) -> bool:
         """What does it say?"""
         if self.lane is not None:
-            self.now_us = self.lane.monotonic_us()
+            self.now_us, self.wall_us = self.lane.monotonic_us(), self.lane.wall_us()
         if not 200 <= self.head.status < 300:
             return False
         chunks = self.inbox
@@ -328,9 +328,9 @@ class Call(UpstreamResponse):
         self.written_id = written_id = self.request_id.encode("ascii")
         ended_us = now_us - started_us
         sent_us = self.sent_us - started_us
-        self.usage = usage = usage_facts(found.counts, found.service_tier)
+        usage = usage_facts(found.counts, found.service_tier)
         charge_nano = bill.charge_nano
-        self.receipt = frame.receipt % (
+        receipt = frame.receipt % (
             written_id,
             self.accepted_us // 1_000_000,
             ended_us,
@@ -349,37 +349,37 @@ class Call(UpstreamResponse):
             written_id,
             _encode(found.finish_reason),
         )
-        return True
-
-    def settle(self) -> bool:
-        """Charge. From here on only the answer is missing."""
-        lane, counts = self.lane, self.found.counts
-        if lane is None:
-            return False
-        caller, route = self.note.caller, self.frame.route
-        event = UsageEvent(
+        caller, route, counts = self.note.caller, frame.route, found.counts
+        self.event = UsageEvent(
             self.request_id,
             caller.org_id,
             caller.key_id,
             self.accepted_us,
-            lane.wall_us(),
+            self.wall_us,
             "chat",
             route.model.id,
             route.provider.name,
             "succeeded",
             "",
-            self.bill.charge_nano,
+            charge_nano,
             0,
             counts.input + counts.cached,
             counts.output + counts.reasoning,
             counts.cached,
             counts.reasoning,
-            self.usage.decode("ascii"),
+            usage.decode("ascii"),
             route.prices.version,
-            self.receipt,
+            receipt,
         )
+        return True
+
+    def settle(self) -> bool:
+        """Charge. From here on only the answer is missing."""
+        lane = self.lane
+        if lane is None:
+            return False
         try:
-            lane.wallet.settle_text(self.hold, event)
+            lane.wallet.settle_text(self.hold, self.event)
         except JournalFailed:
             return False
         return True
@@ -403,7 +403,7 @@ class Call(UpstreamResponse):
                 overhead_us % 1000,
                 b"" if limits is None else limits.headers(now_us),
                 bill.charge_usd,
-                usd_bytes(0 if funds is None else lane.wallet.balance_nano(funds, lane.wall_us())),
+                usd_bytes(0 if funds is None else lane.wallet.balance_nano(funds, self.wall_us)),
             ),
             b"%b%b}" % (self.found.prefix, bill.usage),
         )

@@ -60,8 +60,10 @@ class Offers:
         for start in range(0, len(offers), TOGETHER_MAX):
             some = offers[start : start + TOGETHER_MAX]
             known = [self._known(offer) for offer in some]
-            for found, (heading, body, client, *_) in zip(known, some, strict=True):
-                connection = None if found is None else self._admitted(*found)
+            connections = [None if found is None else self._admitted(*found) for found in known]
+            for found, connection, (heading, body, client, *_) in zip(
+                known, connections, some, strict=True
+            ):
                 if found is None or connection is None:
                     client.left(heading, body)
                 else:
