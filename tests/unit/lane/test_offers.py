@@ -79,10 +79,10 @@ async def test_each_is_left_for_itself_and_a_bug_is_told() -> None:
     told = [line for line in desk.log if not line.startswith("recognise")]
     assert told == [
         "crash recognise",
+        "crash admit",
         "left odd",
         "left poor",
         "left bug",
-        "crash admit",
         "left late bug",
         "send fine on wire",
         "taken fine",
