@@ -1,7 +1,7 @@
 """The requests that came with one turn of the event loop, taken stage by stage, not one by one.
 
 For the reason that ``answers.py`` gives. Measured with 64 requests per turn: 27 µs each one by one,
-20 in stages.
+18 in stages.
 """
 
 from __future__ import annotations
