@@ -159,7 +159,7 @@ def _finished(node: object) -> object:
         return node.members
     if isinstance(node, _List):
         return [*(node.numbered[index] for index in sorted(node.numbered)), *node.items]
-    raise NotImplementedError
+    raise TypeError(type(node).__name__)
 
 
 _encode = msgspec.json.Encoder(enc_hook=_finished).encode

@@ -7,6 +7,7 @@ split into the provider's batches, order kept, usage added up, all or nothing. `
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -166,9 +167,9 @@ class OwnEmbeddings(MediaAdapter):
             members, usage, None, upstream_id[:200] if isinstance(upstream_id, str) else None
         )
 
+    @abstractmethod
     def vectors(self, document: dict[str, object]) -> list[list[float]] | None:
         """The vectors in the order of the inputs; ``floats`` checks them."""
-        raise NotImplementedError
 
     def finished(
         self, typed: EmbeddingBody, route: Route, vectors: list[list[float]]
@@ -181,8 +182,8 @@ class OwnEmbeddings(MediaAdapter):
             raise UpstreamError("upstream_error", "the upstream's vectors have another length")
         return [shortened(vector, typed.dimensions) for vector in vectors]
 
-    def usage(self, head: Head, document: dict[str, object], inputs: list[str]) -> Usage | None:
-        raise NotImplementedError
+    @abstractmethod
+    def usage(self, head: Head, document: dict[str, object], inputs: list[str]) -> Usage | None: ...
 
     def explain(self, head: Head, body: bytes) -> UpstreamError:
         return explain(head, body, self.codes)
