@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from tokenmarket.adapters.kit import dashscope_codes
 from tokenmarket.adapters.kit.openai_errors import inside_200
 from tokenmarket.adapters.kit.openai_request import HEADERS
 from tokenmarket.adapters.kit.picture_sizes import data_url
@@ -39,20 +40,10 @@ from tokenmarket.core.errors import FailureKind, UpstreamError
 from tokenmarket.core.requests import Request
 
 CODES: dict[str, FailureKind] = {
-    "invalidapikey": "auth",
-    "arrearage": "no_balance",  # with HTTP 400
-    "accessdenied": "forbidden",
-    "accessdenied.unpurchased": "forbidden",
-    "throttling": "rate_limited",
-    "throttling.ratequota": "rate_limited",
+    **dashscope_codes.CODES,
     "throttling.burstrate": "rate_limited",
-    "throttling.allocationquota": "rate_limited",
-    "datainspectionfailed": "content_policy",
     "ipinfringementsuspect": "content_policy",
     "invalidparameter": "bad_request",
-    "modelnotfound": "not_found",
-    "model_not_found": "not_found",
-    "internalerror": "upstream_error",
 }
 _MESSAGES = "/api/v1/services/aigc/multimodal-generation/generation"
 _SYNTHESIS = "/api/v1/services/aigc/text2image/image-synthesis"

@@ -8,6 +8,7 @@ SpeechSynthesizer with formats, a speed and an instruction. A model's capability
 
 from __future__ import annotations
 
+from tokenmarket.adapters.kit import dashscope_codes
 from tokenmarket.adapters.kit.openai_errors import explain, inside_200
 from tokenmarket.adapters.kit.shape import count, mapping, text
 from tokenmarket.adapters.kit.speech import (
@@ -29,20 +30,10 @@ from tokenmarket.core.requests import Request
 from tokenmarket.core.usage import Usage
 
 CODES: dict[str, FailureKind] = {
-    "invalidapikey": "auth",
-    "arrearage": "no_balance",  # with HTTP 400
-    "accessdenied": "forbidden",
-    "accessdenied.unpurchased": "forbidden",
-    "throttling": "rate_limited",
-    "throttling.ratequota": "rate_limited",
+    **dashscope_codes.CODES,
     "throttling.burstrate": "rate_limited",
-    "throttling.allocationquota": "rate_limited",
-    "datainspectionfailed": "content_policy",
     "data_inspection_failed": "content_policy",
     "invalidparameter": "bad_request",
-    "modelnotfound": "not_found",
-    "model_not_found": "not_found",
-    "internalerror": "upstream_error",
 }
 _GENERATION = "/api/v1/services/aigc/multimodal-generation/generation"
 _SYNTHESIZER = "/api/v1/services/audio/tts/SpeechSynthesizer"

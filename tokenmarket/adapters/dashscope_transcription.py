@@ -21,6 +21,7 @@ from typing import ClassVar
 
 import msgspec
 
+from tokenmarket.adapters.kit.dashscope_codes import CODES
 from tokenmarket.adapters.kit.openai_request import HEADERS, unsupported
 from tokenmarket.adapters.kit.shape import mapping, sequence, text
 from tokenmarket.adapters.kit.transcribe import (
@@ -58,19 +59,7 @@ _encode = msgspec.json.Encoder().encode
 class DashScopeTranscription(Transcription):
     """Which way is the route's."""
 
-    codes: ClassVar[dict[str, FailureKind]] = {
-        "invalidapikey": "auth",
-        "arrearage": "no_balance",  # with HTTP 400
-        "accessdenied": "forbidden",
-        "accessdenied.unpurchased": "forbidden",
-        "throttling": "rate_limited",
-        "throttling.ratequota": "rate_limited",
-        "throttling.allocationquota": "rate_limited",
-        "datainspectionfailed": "content_policy",
-        "modelnotfound": "not_found",
-        "model_not_found": "not_found",
-        "internalerror": "upstream_error",
-    }
+    codes: ClassVar[dict[str, FailureKind]] = CODES
 
     def input_mode(self, route: Route) -> InputMode:
         return "url" if _by_file(route) else "bytes"

@@ -29,6 +29,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from tokenmarket.adapters.kit import dashscope_codes
 from tokenmarket.adapters.kit.openai_errors import explain, inside_200
 from tokenmarket.adapters.kit.shape import mapping, text
 from tokenmarket.adapters.kit.video_answers import (
@@ -68,19 +69,9 @@ from tokenmarket.core.usage import Usage
 from tokenmarket.core.video.request import ResolvedVideo
 
 CODES: dict[str, FailureKind] = {
-    "invalidapikey": "auth",
-    "arrearage": "no_balance",  # with HTTP 400
-    "accessdenied": "forbidden",
-    "accessdenied.unpurchased": "forbidden",
-    "throttling": "rate_limited",
-    "throttling.ratequota": "rate_limited",
+    **dashscope_codes.CODES,
     "throttling.burstrate": "rate_limited",
-    "throttling.allocationquota": "rate_limited",
-    "datainspectionfailed": "content_policy",
     "ipinfringementsuspect": "content_policy",
-    "modelnotfound": "not_found",
-    "model_not_found": "not_found",
-    "internalerror": "upstream_error",
 }
 _FAILURES: dict[str, FailureCode] = {
     "datainspectionfailed": "content_policy_violation",
