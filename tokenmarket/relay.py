@@ -25,6 +25,7 @@ from tokenmarket.idempotency import Claim
 from tokenmarket.media import MediaRooms
 from tokenmarket.replies import audio_head, reply_head, stream_head
 from tokenmarket.settlement import Settlement
+from tokenmarket.speech import EVENT_STREAM
 from tokenmarket.upstream.credentials import Credential
 from tokenmarket.upstream.outbound import Answer, Outbound
 
@@ -116,10 +117,7 @@ class Relay:
         exchange.finish_reason = reply.finish_reason
         charge_nano = self._settlement.price(exchange, route, reply.usage)
         payload = payload_of(self._settlement.usage_json(exchange, charge_nano))
-        if claim is not None:
-            claim.answered(200, content_type, payload)
-        offset = self._settlement.close(exchange, "succeeded", charge_nano, claim)
-        await self._wallet.durable(offset)
+        await self._settle(exchange, charge_nano, claim, content_type, payload)
         head = reply_head(
             exchange, self._clock.monotonic_us(), content_type=content_type.encode("ascii")
         )
@@ -155,10 +153,7 @@ class Relay:
             exchange.end_attempt(len(exchange.attempts) - 1, self._clock.monotonic_us(), None)
             charge_nano = self._settlement.price(exchange, route, decoder.usage)
             tail = speech.tail(self._settlement.usage_json(exchange, charge_nano))
-            if claim is not None:
-                claim.answered(200, speech.content_type, tail)
-            offset = self._settlement.close(exchange, "succeeded", charge_nano, claim)
-            await self._wallet.durable(offset)
+            await self._settle(exchange, charge_nano, claim, speech.content_type, tail)
             client.end(tail)
         finally:
             await speech.close()
@@ -203,13 +198,24 @@ class Relay:
             self._settlement.usage_json(exchange, charge_nano) if request.include_usage else None
         )
         tail = rest + decoder.tail(usage)
-        if claim is not None:
-            claim.answered(200, "text/event-stream; charset=utf-8", tail)
-        offset = self._settlement.close(exchange, "succeeded", charge_nano, claim)
-        await self._wallet.durable(offset)
+        await self._settle(exchange, charge_nano, claim, EVENT_STREAM, tail)
         if not client.begun:
             self._begin(exchange, client)
         client.end(tail)
+
+    async def _settle(
+        self,
+        exchange: Exchange,
+        charge_nano: int,
+        claim: Claim | None,
+        content_type: str,
+        last: bytes,
+    ) -> None:
+        """The one end of an answer that went well; ``last`` may leave when this returns."""
+        if claim is not None:
+            claim.answered(200, content_type, last)
+        offset = self._settlement.close(exchange, "succeeded", charge_nano, claim)
+        await self._wallet.durable(offset)
 
     def _begin(self, exchange: Exchange, client: Client) -> None:
         now_us = self._clock.monotonic_us()
