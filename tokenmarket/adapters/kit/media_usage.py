@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-import msgspec
-
+from tokenmarket.adapters.kit.add_usage import add_usage
 from tokenmarket.adapters.kit.shape import count, mapping
 from tokenmarket.core.pricing import PriceSheet
 from tokenmarket.core.usage import Usage
@@ -16,16 +15,7 @@ _TOTALS = {"input_tokens", "output_tokens", "prompt_tokens", "completion_tokens"
 
 def added(usages: Sequence[Usage | None]) -> Usage | None:
     """The sum; None if any part is unknown, because a part is not the whole."""
-    total: dict[str, int] = {}
-    for usage in usages:
-        if usage is None:
-            return None
-        for name, value in msgspec.structs.asdict(usage).items():
-            if type(value) is int:
-                total[name] = total.get(name, 0) + value
-    last = usages[-1]
-    attributes = last.attributes if last is not None else None
-    return msgspec.structs.replace(Usage(attributes=attributes), **total)
+    return None if None in usages else add_usage(usages)
 
 
 def image_usage(value: object, *, images: int, prices: PriceSheet) -> Usage | None:
