@@ -8,29 +8,23 @@ the start, with the place, the key and what to write instead. The result is froz
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import os
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 
 from tokenmarket.core.catalog import Provider
 from tokenmarket.core.sealing import Root
 from tokenmarket.files.store import Bucket
+from tokenmarket.settings import SETTINGS, Network, Setting
 from tokenmarket.store.credentials import OpenCredential
 from tokenmarket.upstream.credentials import Secret
 from tokenmarket.upstream.proxy import Proxies
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-MIB = 1024 * 1024
-JOURNAL_SYNC = ("interval", "group", "replicated")
-LOG_LEVELS = ("debug", "info", "warning", "error")
 SECRET_KEY_ENV = "TOKENMARKET_SECRET_KEY"
 SECRET_FILE = "secret.key"
 
@@ -159,6 +153,11 @@ class Config(msgspec.Struct, frozen=True):
     log_level: str
     # After SIGTERM running requests get this long; a long stream should be able to finish.
     drain_s: int
+    # What this process does: everything, or only the API without pages (gateway). Only pages (web)
+    # needs a database that several processes share.
+    role: Literal["all", "gateway", "web"]
+    # Whether a page with a text that has no Chinese is refused: for tests and translators.
+    strict_texts: bool
     # Whether an empty data directory gets the demo organisation, its grant and one key.
     demo: bool
     # Outgoing proxies by the usual variables (http_proxy, https_proxy, no_proxy).
@@ -170,16 +169,6 @@ class Config(msgspec.Struct, frozen=True):
     def base_url(self) -> str:
         """Where a caller on this machine reaches the API."""
         return f"http://{_reachable(self.host)}:{self.port}/api/v1"
-
-
-class Setting(msgspec.Struct, frozen=True):
-    """One row of SETTINGS. ``read`` takes a TOML value or text; ValueError says what to write."""
-
-    name: str  # field of Config and name of the argument
-    key: str  # in the TOML file
-    env: str
-    read: Callable[[object], object]
-    default: object
 
 
 def load(
@@ -201,6 +190,13 @@ def load(
         s.name: _find(s, arguments, environment, document, file) for s in SETTINGS
     }
     _fill_places(values)
+    if values["role"] == "web":
+        raise ConfigError(
+            "settings",
+            "role",
+            "a process for pages alone needs PostgreSQL, which this version does not support; "
+            "write all, or gateway for a process without pages",
+        )
     data_dir = Path(str(values["data_dir"]))
     _open_data_dir(data_dir, create)
     values["root"] = Root(_root_secret(data_dir, environment, create))
@@ -339,132 +335,3 @@ def _proxies(environment: Mapping[str, str]) -> Proxies:
         )
     except ValueError as error:
         raise ConfigError("environment", "http_proxy, https_proxy", str(error)) from error
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value or not value.isprintable():
-        raise ValueError("write one line of text")
-    return value
-
-
-def _host(value: object) -> str:
-    text = _text(value)
-    if re.fullmatch(r"[A-Za-z0-9._:-]{1,253}", text) is None:
-        raise ValueError(f"{text!r} is not a host; write an address or a name, as in 127.0.0.1")
-    return text
-
-
-def _path(value: object) -> Path:
-    return Path(_text(value)).expanduser()
-
-
-def _whole(low: int, high: int) -> Callable[[object], int]:
-    def read(value: object) -> int:
-        if isinstance(value, str) and re.fullmatch(r"[0-9]{1,18}", value):
-            value = int(value)
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            raise ValueError(f"write a whole number from {low} to {high}")
-        return value
-
-    return read
-
-
-def _one_of(*names: str) -> Callable[[object], str]:
-    def read(value: object) -> str:
-        if not isinstance(value, str) or value.lower() not in names:
-            raise ValueError(f"write one of {', '.join(names)}")
-        return value.lower()
-
-    return read
-
-
-def _yes_or_no(value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.lower() in ("1", "true", "yes", "0", "false", "no"):
-        return value.lower() in ("1", "true", "yes")
-    raise ValueError("write true or false")
-
-
-def _url(value: object) -> str:
-    text = _text(value).rstrip("/")
-    try:
-        parts = urlsplit(text)
-        good = parts.scheme in ("http", "https") and parts.hostname and " " not in text
-    except ValueError:
-        good = False
-        parts = None
-    if not good or parts is None or parts.username or parts.query or parts.fragment:
-        raise ValueError("write an address such as https://gateway.example, without a query")
-    return text
-
-
-def _bucket_url(value: object) -> str:
-    text = _text(value)
-    if re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9_./-]*)?", text) is None:
-        raise ValueError("write s3://bucket or s3://bucket/prefix; for the disk leave it out")
-    return text
-
-
-def _networks(value: object) -> tuple[Network, ...]:
-    parts: list[object]
-    if isinstance(value, str):
-        parts = [part.strip() for part in value.split(",") if part.strip()]
-    elif isinstance(value, list):
-        parts = list(msgspec.convert(value, list[object]))
-    else:
-        raise ValueError('write a list of networks, as in ["10.0.0.0/8"]')
-    networks: list[Network] = []
-    for part in parts:
-        if not isinstance(part, str):
-            raise ValueError(f"{part!r} is not a network; write one as in 10.0.0.0/8")
-        try:
-            networks.append(ipaddress.ip_network(part))
-        except ValueError as error:
-            raise ValueError(f"{error}; write a network as in 10.0.0.0/8") from error
-    return tuple(networks)
-
-
-SETTINGS: tuple[Setting, ...] = (
-    Setting("host", "host", "TOKENMARKET_HOST", _host, "127.0.0.1"),
-    Setting("port", "port", "TOKENMARKET_PORT", _whole(0, 65535), 8080),
-    Setting("data_dir", "data", "TOKENMARKET_DATA", _path, None),
-    Setting("database_url", "database", "TOKENMARKET_DATABASE_URL", _text, None),
-    Setting("workers", "workers", "TOKENMARKET_WORKERS", _whole(1, 512), 1),
-    Setting(
-        "journal_sync",
-        "journal_sync",
-        "TOKENMARKET_JOURNAL_SYNC",
-        _one_of(*JOURNAL_SYNC),
-        "interval",
-    ),
-    Setting(
-        "json_body_bytes_max",
-        "json_body_bytes_max",
-        "TOKENMARKET_JSON_BODY_BYTES_MAX",
-        _whole(1024, 1024 * MIB),
-        32 * MIB,
-    ),
-    Setting(
-        "multipart_body_bytes_max",
-        "multipart_body_bytes_max",
-        "TOKENMARKET_MULTIPART_BODY_BYTES_MAX",
-        _whole(1024, 4096 * MIB),
-        200 * MIB,
-    ),
-    Setting(
-        "upload_bytes_max",
-        "upload_bytes_max",
-        "TOKENMARKET_UPLOAD_BYTES_MAX",
-        _whole(1024, 1024 * 1024 * MIB),
-        2048 * MIB,
-    ),
-    Setting("docs_base_url", "docs_base_url", "TOKENMARKET_DOCS_BASE_URL", _url, None),
-    Setting("public_base_url", "public_base_url", "TOKENMARKET_PUBLIC_BASE_URL", _url, None),
-    Setting("files_url", "files_url", "TOKENMARKET_FILES_URL", _bucket_url, None),
-    Setting("files_ttl_s", "files_ttl_s", "TOKENMARKET_FILES_TTL_S", _whole(60, 2_592_000), 3600),
-    Setting("trusted_proxies", "trusted_proxies", "TOKENMARKET_TRUSTED_PROXIES", _networks, ()),
-    Setting("log_level", "log_level", "TOKENMARKET_LOG_LEVEL", _one_of(*LOG_LEVELS), "info"),
-    Setting("drain_s", "drain_s", "TOKENMARKET_DRAIN_S", _whole(0, 3600), 30),
-    Setting("demo", "demo", "TOKENMARKET_DEMO", _yes_or_no, True),
-)

@@ -19,8 +19,9 @@ import pytest
 from tests.conftest import ROOT
 from tests.support.server import PROGRAM, TAKES_EFFECT_S, Sandbox, Server, until
 from tokenmarket.catalog import load_shipped
-from tokenmarket.config import SECRET_KEY_ENV, SETTINGS
+from tokenmarket.config import SECRET_KEY_ENV
 from tokenmarket.core.errors import CODES
+from tokenmarket.settings import SETTINGS
 
 PAGES = ("README.md", "README.zh.md")
 FENCE = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)

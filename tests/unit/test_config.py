@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tokenmarket import config
+from tokenmarket import config, settings
 from tokenmarket.config import Config, ConfigError, load
 from tokenmarket.core.catalog import Provider
 from tokenmarket.store.credentials import OpenCredential
@@ -41,9 +41,9 @@ def test_command_line_then_environment_then_file_then_default(data: Path) -> Non
 
 def test_every_setting_has_a_name_in_all_three_places() -> None:
     fields = set(Config.__struct_fields__) - {"root", "environment", "proxies"}
-    assert {setting.name for setting in config.SETTINGS} == fields
-    assert len({setting.key for setting in config.SETTINGS}) == len(config.SETTINGS)
-    assert all(setting.env.startswith("TOKENMARKET_") for setting in config.SETTINGS)
+    assert {setting.name for setting in settings.SETTINGS} == fields
+    assert len({setting.key for setting in settings.SETTINGS}) == len(settings.SETTINGS)
+    assert all(setting.env.startswith("TOKENMARKET_") for setting in settings.SETTINGS)
 
 
 @pytest.mark.parametrize(

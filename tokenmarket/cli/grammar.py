@@ -53,6 +53,7 @@ def _serving(groups: Groups) -> None:
     serve.add_argument("--host", metavar="H", help="address to listen on (127.0.0.1)")
     serve.add_argument("--port", metavar="N", help="port to listen on (8080); 0 = any free one")
     serve.add_argument("--workers", metavar="N", help="processes (1; more need PostgreSQL)")
+    serve.add_argument("--role", metavar="ROLE", help="all, or gateway for no pages")
     serve.add_argument("--log-level", metavar="LEVEL", help="debug, info, warning or error")
     sandbox = _leaf(
         groups, "sandbox", "sandboxing:run", "run the sandbox provider as a server of its own"

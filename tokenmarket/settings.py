@@ -1,0 +1,163 @@
+"""Every setting by name: where it may stand, how its value is read, what it is by default.
+
+``config.load`` reads them; the tables of both READMEs are held to ``SETTINGS`` by a test. A reader
+takes a TOML value or text and raises ValueError that says what to write instead.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+MIB = 1024 * 1024
+JOURNAL_SYNC = ("interval", "group", "replicated")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+ROLES = ("all", "gateway", "web")
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """One row of SETTINGS."""
+
+    name: str  # field of Config and name of the argument
+    key: str  # in the TOML file
+    env: str
+    read: Callable[[object], object]
+    default: object
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value or not value.isprintable():
+        raise ValueError("write one line of text")
+    return value
+
+
+def _host(value: object) -> str:
+    text = _text(value)
+    if re.fullmatch(r"[A-Za-z0-9._:-]{1,253}", text) is None:
+        raise ValueError(f"{text!r} is not a host; write an address or a name, as in 127.0.0.1")
+    return text
+
+
+def _path(value: object) -> Path:
+    return Path(_text(value)).expanduser()
+
+
+def _whole(low: int, high: int) -> Callable[[object], int]:
+    def read(value: object) -> int:
+        if isinstance(value, str) and re.fullmatch(r"[0-9]{1,18}", value):
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise ValueError(f"write a whole number from {low} to {high}")
+        return value
+
+    return read
+
+
+def _one_of(*names: str) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        if not isinstance(value, str) or value.lower() not in names:
+            raise ValueError(f"write one of {', '.join(names)}")
+        return value.lower()
+
+    return read
+
+
+def _yes_or_no(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in ("1", "true", "yes", "0", "false", "no"):
+        return value.lower() in ("1", "true", "yes")
+    raise ValueError("write true or false")
+
+
+def _url(value: object) -> str:
+    text = _text(value).rstrip("/")
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in ("http", "https") and parts.hostname and " " not in text
+    except ValueError:
+        good = False
+        parts = None
+    if not good or parts is None or parts.username or parts.query or parts.fragment:
+        raise ValueError("write an address such as https://gateway.example, without a query")
+    return text
+
+
+def _bucket_url(value: object) -> str:
+    text = _text(value)
+    if re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9_./-]*)?", text) is None:
+        raise ValueError("write s3://bucket or s3://bucket/prefix; for the disk leave it out")
+    return text
+
+
+def _networks(value: object) -> tuple[Network, ...]:
+    parts: list[object]
+    if isinstance(value, str):
+        parts = [part.strip() for part in value.split(",") if part.strip()]
+    elif isinstance(value, list):
+        parts = list(msgspec.convert(value, list[object]))
+    else:
+        raise ValueError('write a list of networks, as in ["10.0.0.0/8"]')
+    networks: list[Network] = []
+    for part in parts:
+        if not isinstance(part, str):
+            raise ValueError(f"{part!r} is not a network; write one as in 10.0.0.0/8")
+        try:
+            networks.append(ipaddress.ip_network(part))
+        except ValueError as error:
+            raise ValueError(f"{error}; write a network as in 10.0.0.0/8") from error
+    return tuple(networks)
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("host", "host", "TOKENMARKET_HOST", _host, "127.0.0.1"),
+    Setting("port", "port", "TOKENMARKET_PORT", _whole(0, 65535), 8080),
+    Setting("data_dir", "data", "TOKENMARKET_DATA", _path, None),
+    Setting("database_url", "database", "TOKENMARKET_DATABASE_URL", _text, None),
+    Setting("workers", "workers", "TOKENMARKET_WORKERS", _whole(1, 512), 1),
+    Setting(
+        "journal_sync",
+        "journal_sync",
+        "TOKENMARKET_JOURNAL_SYNC",
+        _one_of(*JOURNAL_SYNC),
+        "interval",
+    ),
+    Setting(
+        "json_body_bytes_max",
+        "json_body_bytes_max",
+        "TOKENMARKET_JSON_BODY_BYTES_MAX",
+        _whole(1024, 1024 * MIB),
+        32 * MIB,
+    ),
+    Setting(
+        "multipart_body_bytes_max",
+        "multipart_body_bytes_max",
+        "TOKENMARKET_MULTIPART_BODY_BYTES_MAX",
+        _whole(1024, 4096 * MIB),
+        200 * MIB,
+    ),
+    Setting(
+        "upload_bytes_max",
+        "upload_bytes_max",
+        "TOKENMARKET_UPLOAD_BYTES_MAX",
+        _whole(1024, 1024 * 1024 * MIB),
+        2048 * MIB,
+    ),
+    Setting("docs_base_url", "docs_base_url", "TOKENMARKET_DOCS_BASE_URL", _url, None),
+    Setting("public_base_url", "public_base_url", "TOKENMARKET_PUBLIC_BASE_URL", _url, None),
+    Setting("files_url", "files_url", "TOKENMARKET_FILES_URL", _bucket_url, None),
+    Setting("files_ttl_s", "files_ttl_s", "TOKENMARKET_FILES_TTL_S", _whole(60, 2_592_000), 3600),
+    Setting("trusted_proxies", "trusted_proxies", "TOKENMARKET_TRUSTED_PROXIES", _networks, ()),
+    Setting("log_level", "log_level", "TOKENMARKET_LOG_LEVEL", _one_of(*LOG_LEVELS), "info"),
+    Setting("drain_s", "drain_s", "TOKENMARKET_DRAIN_S", _whole(0, 3600), 30),
+    Setting("role", "role", "TOKENMARKET_ROLE", _one_of(*ROLES), "all"),
+    Setting("strict_texts", "strict_texts", "TOKENMARKET_STRICT_TEXTS", _yes_or_no, False),
+    Setting("demo", "demo", "TOKENMARKET_DEMO", _yes_or_no, True),
+)
