@@ -21,6 +21,7 @@ from tokenmarket.core.sealing import Root
 from tokenmarket.store import accounts as rows
 from tokenmarket.store.accounts import KeyRow, Limits, NameTaken, OrgRow
 from tokenmarket.store.database import Connection, Database
+from tokenmarket.store.teams import team_by_id
 
 NAME_CHARS_MAX = 100
 ALLOWED_MAX = 200  # entries of one allowed set
@@ -61,6 +62,7 @@ class KeyWishes(msgspec.Struct, frozen=True):
     operations: tuple[str, ...] | None = None
     addresses: tuple[str, ...] | None = None
     expires_at_s: int | None = None
+    team_id: str | None = None
 
 
 async def claim_root(database: Database, root: Root) -> None:
@@ -103,7 +105,9 @@ async def create_org(
         await rows.insert_org(conn, row)
     except NameTaken as error:
         raise Taken(f"there is an organisation named {name!r} already") from error
-    await rows.append_audit(conn, now_us, actor, "org.create", row.id, {"name": row.name})
+    await rows.append_audit(
+        conn, now_us, actor, "org.create", row.id, {"name": row.name}, org_id=row.id
+    )
     return row
 
 
@@ -120,14 +124,18 @@ async def find_org(conn: Connection, name_or_id: str) -> OrgRow:
 async def create_key(
     conn: Connection, org: OrgRow, wishes: KeyWishes, pepper: bytes, *, now_us: int, actor: str
 ) -> NewKey:
-    """A new key; the organisation may have several of one name. Raises Refused."""
+    """A new key; the organisation may have several of one name. Raises Refused, or NotThere for a
+    team of somebody else."""
     if wishes.expires_at_s is not None and wishes.expires_at_s * 1_000_000 <= now_us:
         raise Refused("the key would be expired already; give a date in the future")
-    token, row = _new_key(org.id, wishes, pepper, now_us, rotates=None)
+    if wishes.team_id is not None and await team_by_id(conn, org.id, wishes.team_id) is None:
+        raise NotThere("There is no such team.")
+    token, row = _new_key(org.id, wishes, pepper, now_us, rotates=None, created_by=actor)
     await rows.insert_key(conn, row)
-    await rows.append_audit(
-        conn, now_us, actor, "key.create", row.id, {"org": org.id, "name": row.name}
-    )
+    detail: dict[str, object] = {"org": org.id, "name": row.name}
+    if row.team_id is not None:
+        detail["team"] = row.team_id
+    await rows.append_audit(conn, now_us, actor, "key.create", row.id, detail, org_id=org.id)
     return NewKey(token=token, row=row, org=org)
 
 
@@ -144,7 +152,9 @@ async def disable_key(conn: Connection, key_id: str, *, now_us: int, actor: str)
     row = await find_key(conn, key_id)
     if row.disabled_at_s is None:
         await rows.disable_key(conn, key_id, now_us // 1_000_000)
-        await rows.append_audit(conn, now_us, actor, "key.disable", key_id, {"org": row.org_id})
+        await rows.append_audit(
+            conn, now_us, actor, "key.disable", key_id, {"org": row.org_id}, org_id=row.org_id
+        )
     return await find_key(conn, key_id)
 
 
@@ -181,13 +191,15 @@ async def rotate_key(
         operations=old.operations,
         addresses=old.addresses,
         expires_at_s=old.expires_at_s,
+        team_id=old.team_id,
     )
-    token, row = _new_key(org.id, wishes, pepper, now_us, rotates=key_id)
+    token, row = _new_key(
+        org.id, wishes, pepper, now_us, rotates=key_id, created_by=old.created_by or actor
+    )
     await rows.insert_key(conn, row)
     await rows.expire_key(conn, key_id, now_s + overlap_s)
-    await rows.append_audit(
-        conn, now_us, actor, "key.rotate", key_id, {"new": row.id, "overlap_s": overlap_s}
-    )
+    detail: dict[str, object] = {"new": row.id, "overlap_s": overlap_s}
+    await rows.append_audit(conn, now_us, actor, "key.rotate", key_id, detail, org_id=org.id)
     return NewKey(token=token, row=row, org=org)
 
 
@@ -218,7 +230,13 @@ def checked_limits(limits: Limits) -> Limits:
 
 
 def _new_key(
-    org_id: str, wishes: KeyWishes, pepper: bytes, now_us: int, *, rotates: str | None
+    org_id: str,
+    wishes: KeyWishes,
+    pepper: bytes,
+    now_us: int,
+    *,
+    rotates: str | None,
+    created_by: str,
 ) -> tuple[str, KeyRow]:
     token = keys.generate("live", os.urandom(keys.RANDOM_BYTES))
     row = KeyRow(
@@ -239,6 +257,8 @@ def _new_key(
         rotates=rotates,
         last_used_day=None,
         created_us=now_us,
+        team_id=wishes.team_id,
+        created_by=created_by,
     )
     return token, row
 

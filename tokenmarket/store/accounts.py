@@ -37,7 +37,7 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class OrgRow(msgspec.Struct, frozen=True):
-    """One organisation; ``kind`` is customer or demo."""
+    """One organisation; ``kind`` is customer or demo, ``time_zone`` an IANA name."""
 
     id: str
     name: str
@@ -45,12 +45,13 @@ class OrgRow(msgspec.Struct, frozen=True):
     limits: Limits
     disabled_at_s: int | None
     created_us: int
+    time_zone: str = "UTC"
 
 
 class KeyRow(msgspec.Struct, frozen=True):
     """One API key without the key; allowed sets are None for "all".
 
-    ``rotates`` is the id of the key this one replaces.
+    ``rotates`` is the id of the key this one replaces; ``created_by`` an actor.
     """
 
     id: str
@@ -70,6 +71,8 @@ class KeyRow(msgspec.Struct, frozen=True):
     rotates: str | None
     last_used_day: int | None
     created_us: int
+    team_id: str | None = None
+    created_by: str | None = None
 
 
 _LIMITS = Limits.__struct_fields__
@@ -196,8 +199,13 @@ async def append_audit(
     action: str,
     subject: str,
     detail: dict[str, object],
+    *,
+    org_id: str | None = None,
 ) -> None:
-    """A line of the audit trail, in the transaction of what it tells; no secrets in ``detail``."""
+    """A line of the audit trail, in the transaction of what it tells; no secrets in ``detail``.
+
+    ``org_id``: the organisation that may read it.
+    """
     newest = select(audit_event.c.seq, audit_event.c.hash).order_by(audit_event.c.seq.desc())
     last = (await conn.execute(newest.limit(1))).one_or_none()
     seq, before = (1, "") if last is None else (last.seq + 1, last.hash)
@@ -210,7 +218,8 @@ async def append_audit(
             action=action,
             object=subject,
             detail=text,
-            hash=audit_hash(before, seq, at_us, actor, action, subject, text),
+            org_id=org_id,
+            hash=audit_hash(before, seq, at_us, actor, action, subject, text, *_given(org_id)),
         )
     )
 
@@ -221,12 +230,24 @@ async def broken_audit(conn: Connection) -> int | None:
     rows = await conn.execute(select(audit_event).order_by(audit_event.c.seq))
     for row in rows:
         hashed = audit_hash(
-            before, row.seq, row.at_us, row.actor, row.action, row.object, row.detail
+            before,
+            row.seq,
+            row.at_us,
+            row.actor,
+            row.action,
+            row.object,
+            row.detail,
+            *_given(row.org_id),
         )
         if row.seq != expected or row.hash != hashed:
             return int(row.seq)
         before, expected = row.hash, expected + 1
     return None
+
+
+def _given(org_id: str | None) -> tuple[str, ...]:
+    """Lines without an organisation hash as before there was the column."""
+    return () if org_id is None else (org_id,)
 
 
 def audit_hash(before: str, *fields: str | int) -> str:

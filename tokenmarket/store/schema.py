@@ -21,11 +21,14 @@ from sqlalchemy import (
     select,
 )
 
-from tokenmarket.store import money, tables
+from tokenmarket.store import money, people_tables, tables
 from tokenmarket.store.database import Database, StoreError
 
-HEAD = "0002"  # the newest file in store/migrations/versions
-REVISIONS = ("0001", "0002")
+HEAD = "0003"  # the newest file in store/migrations/versions
+REVISIONS = ("0001", "0002", "0003")
+# Each hangs its tables on the one ``metadata`` when it is imported.
+TABLES = (tables, money, people_tables)
+metadata = tables.metadata
 
 # Alembic's own table, as Alembic makes it.
 _stamp = Table(
@@ -51,7 +54,7 @@ def _bring_up(conn: Connection, upgrade: bool) -> None:
     if revision == HEAD:
         return
     if revision is None:
-        money.metadata.create_all(conn)
+        metadata.create_all(conn)
         conn.execute(insert(tables.meta).values(name="generation", number=1, text=""))
         _stamp.create(conn)
         conn.execute(insert(_stamp).values(version_num=HEAD))

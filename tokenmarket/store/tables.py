@@ -62,6 +62,9 @@ organization = Table(
     Column("spend_total_nano", BigInteger),
     Column("spend_month_nano", BigInteger),
     Column("spend_day_nano", BigInteger),
+    # IANA name: days and months of reports and invoices
+    Column("time_zone", Text, nullable=False, server_default="UTC"),
+    Column("legal", Text),  # JSON: who invoices are made out to
     Column("disabled_at_s", BigInteger),
     Column("created_us", BigInteger, nullable=False),
     UniqueConstraint("name"),
@@ -73,6 +76,8 @@ api_key = Table(
     metadata,
     Column("id", Text, primary_key=True, nullable=False),
     Column("org_id", Text, nullable=False),
+    Column("team_id", Text),  # given at its creation and for good: the team's budget counts it
+    Column("created_by", Text),  # an actor: user:usr_…, cli:…
     Column("name", Text, nullable=False),
     # hex of blake2b-256 under the pepper; the key itself is stored nowhere
     Column("digest", Text, nullable=False),
@@ -97,6 +102,7 @@ api_key = Table(
     Column("created_us", BigInteger, nullable=False),
     UniqueConstraint("digest"),
     Index("ix_api_key_org_id", "org_id", "created_us"),
+    Index("ix_api_key_team_id", "team_id"),
     CheckConstraint(_NOT_NEGATIVE, name="limits_not_negative"),
 )
 
@@ -152,5 +158,8 @@ audit_event = Table(
     Column("action", Text, nullable=False),
     Column("object", Text, nullable=False),
     Column("detail", Text, nullable=False),  # JSON object, without secrets
+    Column("org_id", Text),  # whose audit page shows it; NULL: the installation's only
     Column("hash", Text, nullable=False),
+    Index("ix_audit_event_org_id", "org_id", "seq"),
+    Index("ix_audit_event_actor", "actor", "seq"),
 )

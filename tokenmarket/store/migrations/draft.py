@@ -15,7 +15,7 @@ from alembic.migration import MigrationContext
 from alembic.operations.ops import UpgradeOps
 from sqlalchemy import Connection, create_engine, text
 
-from tokenmarket.store import money
+from tokenmarket.store import schema
 from tokenmarket.store.migrations.upgrade import upgrade
 
 TRIGGERS = text("SELECT name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY name")
@@ -40,7 +40,7 @@ _LONG = 80
 def draft(migrated: Connection, made: Connection) -> str:
     """The body of ``upgrade()``: tables by Alembic, triggers (which it does not see) by us."""
     context = MigrationContext.configure(migrated, opts={"render_as_batch": True})
-    operations = produce_migrations(context, money.metadata).upgrade_ops
+    operations = produce_migrations(context, schema.metadata).upgrade_ops
     body = ""
     if isinstance(operations, UpgradeOps) and not operations.is_empty():
         body = render_python_code(operations, migration_context=context)
@@ -68,7 +68,7 @@ def main(revision: str, title: str) -> None:
     migrated, made = create_engine("sqlite://"), create_engine("sqlite://")
     with migrated.begin() as one, made.begin() as two:
         upgrade(one)
-        money.metadata.create_all(two)
+        schema.metadata.create_all(two)
         parent = None if before == "0000" else before
         head = HEAD.format(title=title, revision=revision, before=repr(parent))
         sys.stdout.write(head + draft(one, two) + "\n")
