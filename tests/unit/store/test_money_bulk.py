@@ -39,6 +39,15 @@ def test_as_many_rows_as_were_given(rows: int) -> None:
     conn.close()
 
 
+def test_text_that_looks_like_padding_is_a_row() -> None:
+    conn = sqlite3.connect(":memory:")
+    conn.execute(str(CreateTable(THREE)))
+    BulkInsert(THREE, ("a", "b"), ("c",)).run(conn, ("same",), ["0", "x", "", "y", "0.0", "z"])
+    found = conn.execute("SELECT a, b FROM three ORDER BY rowid").fetchall()
+    assert found == [("0", "x"), ("", "y"), ("0.0", "z")]
+    conn.close()
+
+
 def test_every_column_once() -> None:
     with pytest.raises(ValueError, match="every column"):
         BulkInsert(THREE, ("a",), ("b",))
