@@ -36,6 +36,7 @@ from tokenmarket.store.money_posting import (
 logger = logging.getLogger(__name__)
 
 BATCH_RECORDS = 1_000
+ROWS_TOGETHER = 100  # made in one turn of the event loop: 0.3 ms
 ANSWER_KEPT_US = DAY_US
 _PLAIN = EVENT_COLUMNS.index("windows")  # the fields of UsageEvent that are columns as they are
 
@@ -57,14 +58,33 @@ def transfer_ids(request_id: str, legs: int) -> tuple[str, ...]:
     return tuple(f"{request_id}.c{number}" for number in range(legs))
 
 
-def batch_of(worker_id: str, from_b: int, ends: Sequence[tuple[int, End]], now_us: int) -> Batch:
+async def batch_of(
+    worker_id: str, from_b: int, ends: Sequence[tuple[int, End]], now_us: int
+) -> Batch:
     """The rows of these (position, record), amounts added up per account, lease and window.
 
+    Made a few at a time, and the loop looks at its sockets in between: about 3 µs each.
     Raises UnicodeError for a receipt that is not text.
     """
     batch = Batch(worker_id, from_b, ends[-1][0], len(ends), [], [], {}, {}, {}, [], REVENUE)
-    events, transfers = batch.events, batch.transfers
     captured: dict[tuple[str, int], int] = {}
+    for start in range(0, len(ends), ROWS_TOGETHER):
+        if start:
+            await asyncio.sleep(0)
+        _add_rows(batch, captured, ends[start : start + ROWS_TOGETHER], now_us)
+    for (account, lease_no), amount in captured.items():
+        batch.accounts[account] = batch.accounts.get(account, 0) + amount
+        batch.leases[lease_no] = batch.leases.get(lease_no, 0) + amount
+    return batch
+
+
+def _add_rows(
+    batch: Batch,
+    captured: dict[tuple[str, int], int],
+    ends: Sequence[tuple[int, End]],
+    now_us: int,
+) -> None:
+    events, transfers = batch.events, batch.transfers
     for _, record in ends:
         event = record.event
         windows = ""
@@ -92,10 +112,6 @@ def batch_of(worker_id: str, from_b: int, ends: Sequence[tuple[int, End]], now_u
         events += (windows, event.receipt.decode())
         if event.answer is not None:
             batch.answers.append(_answer_row(event.org_id, event.request_id, event.answer, now_us))
-    for (account, lease_no), amount in captured.items():
-        batch.accounts[account] = batch.accounts.get(account, 0) + amount
-        batch.leases[lease_no] = batch.leases.get(lease_no, 0) + amount
-    return batch
 
 
 def _add_windows(batch: Batch, record: S) -> None:
@@ -135,7 +151,7 @@ async def post_ends(
     """
     try:
         # building the rows can refuse too: a receipt that is not UTF-8 is as poisonous as a CHECK
-        batch = batch_of(worker_id, from_b, ends, now_us)
+        batch = await batch_of(worker_id, from_b, ends, now_us)
         await post(database, batch, now_us)
         return []
     except (Rejected, UnicodeError) as error:

@@ -4,10 +4,10 @@ What runs many times a second goes past SQLAlchemy (``Database.write_at_once``).
 with one statement, so that the SQL thread takes the interpreter lock once: ``executemany`` steps
 row by row and asks for the lock at every step, next to a busy event loop; ``INSERT ... SELECT ...
 FROM json_each`` needs one step but five times the CPU (measured, 25 columns). So the rows are one
-VALUES list, padded to a power of two with rows of zeros that a WHERE drops: few distinct statements,
-which stay prepared in the driver's cache. Zeros, not NULLs: for each None the driver looks for an
-adapter first and holds the interpreter lock for ten times as long (10,240 of them: 5.2 against
-0.45 ms). About 3 µs per usage event.
+VALUES list, padded to a power of two with rows of zeros that a WHERE drops: few distinct
+statements, which stay prepared in the driver's cache. Zeros, not NULLs: for each None the driver
+looks for an adapter first and holds the interpreter lock ten times as long (10,240 of them: 5.2
+against 0.45 ms). About 3 µs per usage event.
 """
 
 from __future__ import annotations
