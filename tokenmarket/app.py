@@ -41,6 +41,7 @@ from tokenmarket.lane.frames import Frames
 from tokenmarket.ledger.grants import grant
 from tokenmarket.limits import Limits
 from tokenmarket.media import MediaRooms
+from tokenmarket.reports.service import Reports
 from tokenmarket.sandbox.inprocess import SandboxTransport
 from tokenmarket.store import catalog_rows, credentials, money
 from tokenmarket.store.database import Database, StoreError
@@ -100,6 +101,7 @@ class Server:
         self.front: Front
         self.videos: VideoTasks
         self.outbound: Outbound
+        self.reports: Reports
         self._admission: Admission
         self._client: UpstreamClient
         self._fetcher: Fetcher
@@ -123,9 +125,9 @@ class Server:
         self._client = UpstreamClient(proxies=config.proxies)
         self._fetcher = Fetcher(self._client, proxies=config.proxies)
         monotonic_s = _seconds(clock.monotonic_us)
-        self.outbound = Outbound(
-            self._client, RouteHealth(monotonic_s), monotonic_s, local=SandboxTransport()
-        )
+        health = RouteHealth(monotonic_s)
+        self.outbound = Outbound(self._client, health, monotonic_s, local=SandboxTransport())
+        self.reports = Reports(self.database, health, clock, self._not_written)
         await self._refresh()
         self._wire()
 
@@ -236,6 +238,7 @@ class Server:
         )
         self.front.start()
         await self.videos.start()
+        self.reports.start()
         self._tasks = [
             loop.create_task(self._flush_log()),
             loop.create_task(self._refresh_forever()),
@@ -260,6 +263,7 @@ class Server:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.reports.stop()
         await self._fetcher.close()
         await self._client.close()
         await self.shelf.store.close()
@@ -290,6 +294,9 @@ class Server:
             except Exception as error:
                 self.log.write("error", "files_sweep", error=repr(error)[:300])
             await asyncio.sleep(SWEEP_FILES_S)
+
+    def _not_written(self, what: str, error: Exception) -> None:
+        self.log.write("error", what, error=repr(error)[:300])
 
     async def _refresh(self) -> None:
         """Take over what the command line or console changed; one small read if nothing did."""

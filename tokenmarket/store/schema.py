@@ -21,13 +21,13 @@ from sqlalchemy import (
     select,
 )
 
-from tokenmarket.store import money, people_tables, tables
+from tokenmarket.store import money, people_tables, route_rows, tables, usage_rollup
 from tokenmarket.store.database import Database, StoreError
 
-HEAD = "0003"  # the newest file in store/migrations/versions
-REVISIONS = ("0001", "0002", "0003")
+HEAD = "0005"  # the newest file in store/migrations/versions
+REVISIONS = ("0001", "0002", "0003", "0005")
 # Each hangs its tables on the one ``metadata`` when it is imported.
-TABLES = (tables, money, people_tables)
+TABLES = (tables, money, people_tables, route_rows, usage_rollup)
 metadata = tables.metadata
 
 # Alembic's own table, as Alembic makes it.

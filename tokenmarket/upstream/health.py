@@ -1,4 +1,4 @@
-"""How each (provider, upstream model) is doing: circuit breaker, latency, 24 hours of counts.
+"""How each (provider, upstream model) is doing: circuit breaker, latency, counts to be collected.
 
 State and arithmetic only; time comes from the clock that is handed in. The life of a breaker:
 
@@ -11,11 +11,15 @@ State and arithmetic only; time comes from the clock that is handed in. The life
 What counts against a route is what its provider's machines do (no connection, timeouts, 5xx,
 broken streams, overload). What our credential suffers is ``credentials.py``'s, and what the caller
 wrote wrong proves that the upstream is alive.
+
+What was counted since the last ``collect`` is a ``Tally``; ``reports`` takes it once a minute. Per
+attempt that is an addition or two: times to the first byte are counted in classes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import frexp
 from typing import Final
 
 import msgspec
@@ -30,8 +34,6 @@ AGAINST_ROUTE: Final = frozenset(
 ALIVE: Final = frozenset({"bad_request", "context_too_long", "content_policy"})
 # Our own doing, or a lost race with an idle timeout: says nothing about the route.
 NEUTRAL_STAGES: Final = frozenset({"pool", "reuse"})
-HOURS: Final = 24
-_HOUR_S: Final = 3600.0
 _SLICES: Final = 6
 _BLEND: Final = 0.2  # weight of the newest in an average
 
@@ -48,21 +50,46 @@ class Breaker(msgspec.Struct, frozen=True):
     probe_s: float = 60.0  # a probe that nobody reported on is forgotten after this
 
 
+class Tally:
+    """Attempts at one target since the last ``collect``.
+
+    ``first_bytes``: how many answers had their first byte in each class of time; class n is
+    [``class_ms(n)``, ``class_ms(n + 1)``), an eighth of a doubling. ``rates``: streams whose
+    tokens per second were measured, ``rate_sum`` their sum.
+    """
+
+    __slots__ = ("failed", "first_bytes", "good", "rate_sum", "rates")
+
+    def __init__(self) -> None:
+        self.good = 0
+        self.failed = 0
+        self.first_bytes: dict[int, int] = {}
+        self.rates = 0
+        self.rate_sum = 0.0
+
+
+_CLASSES: Final = 8  # per doubling: a class is at most an eighth wide
+
+
+def class_ms(number: int) -> float:
+    """Where a class of times begins, in milliseconds."""
+    exponent, part = divmod(number, _CLASSES)
+    return (_CLASSES + part) / (2 * _CLASSES) * 2.0**exponent
+
+
 class _State:
-    """One target. The window has six slices, the day 24 hours; both are rings of pairs."""
+    """One target. The window has six slices: a ring of pairs."""
 
     __slots__ = (
         "cooldown_s",
-        "day",
-        "hour",
         "in_a_row",
-        "in_hour",
         "in_slice",
         "latency_ms",
         "open_until_s",
         "probe_since_s",
         "reason",
         "slice_",
+        "tally",
         "tokens_per_s",
         "turns_s",
         "window",
@@ -77,19 +104,15 @@ class _State:
         self.latency_ms: float | None = None
         self.tokens_per_s: float | None = None
         self.slice_ = 0
-        self.hour = 0
         self.turns_s = 0.0  # when the current slice ends
         self.window = [[0, 0] for _ in range(_SLICES)]  # [good, bad]
-        self.day = [[0, 0] for _ in range(HOURS)]
-        self.in_slice = self.window[0]  # the current pair of each
-        self.in_hour = self.day[0]
+        self.in_slice = self.window[0]  # the current pair
+        self.tally: Tally | None = None
 
     def turn(self, now_s: float, slice_s: float) -> None:
-        """Forget the slices and hours that have passed; for ``now_s`` not before ``turns_s``."""
+        """Forget the slices that have passed; for ``now_s`` not before ``turns_s``."""
         self.slice_ = _turn(self.window, self.slice_, int(now_s / slice_s))
-        self.hour = _turn(self.day, self.hour, int(now_s / _HOUR_S))
         self.in_slice = self.window[self.slice_ % _SLICES]
-        self.in_hour = self.day[self.hour % HOURS]
         self.turns_s = (self.slice_ + 1) * slice_s
 
     def forget_window(self) -> None:
@@ -135,17 +158,15 @@ class Health:
             tokens_per_s=state.tokens_per_s,
         )
 
-    def day_counts(self, route: Route) -> tuple[int, int]:
-        """(successes, failures) of the last 24 hours, by the clock's whole hours."""
-        state = self._states.get((route.provider.name, route.upstream_model))
-        if state is None:
-            return 0, 0
-        oldest = int(self._clock() / _HOUR_S) - HOURS + 1
-        pairs = [
-            state.day[hour % HOURS]
-            for hour in range(max(oldest, state.hour - HOURS + 1), state.hour + 1)
-        ]
-        return sum(pair[0] for pair in pairs), sum(pair[1] for pair in pairs)
+    def collect(self) -> list[tuple[str, str, Tally]]:
+        """(provider, upstream model, what was counted) since the last call; those without attempts
+        are left out."""
+        found: list[tuple[str, str, Tally]] = []
+        for (provider, upstream_model), state in self._states.items():
+            if state.tally is not None:
+                found.append((provider, upstream_model, state.tally))
+                state.tally = None
+        return found
 
     def begin(self, route: Route) -> bool:
         """Call right before an attempt; False: skip this route, it is cooling down.
@@ -185,7 +206,10 @@ class Health:
         if now_s >= state.turns_s:
             state.turn(now_s, self._slice_s)
         state.in_slice[0] += 1
-        state.in_hour[0] += 1
+        tally = state.tally
+        if tally is None:
+            tally = state.tally = Tally()
+        tally.good += 1
         state.in_a_row = 0
         if state.open_until_s is not None:
             self._close(state)
@@ -194,7 +218,13 @@ class Health:
             state.latency_ms = (
                 first_byte_ms if before is None else before + _BLEND * (first_byte_ms - before)
             )
+            share, exponent = frexp(first_byte_ms)
+            class_ = exponent * _CLASSES + int(share * (2 * _CLASSES)) - _CLASSES
+            classes = tally.first_bytes
+            classes[class_] = classes.get(class_, 0) + 1
         if tokens_per_s is not None:
+            tally.rates += 1
+            tally.rate_sum += tokens_per_s
             state.tokens_per_s = _blend(state.tokens_per_s, tokens_per_s)
 
     def failure(self, route: Route, error: UpstreamError) -> None:
@@ -209,7 +239,9 @@ class Health:
         if now_s >= state.turns_s:
             state.turn(now_s, self._slice_s)
         state.in_slice[1] += 1
-        state.in_hour[1] += 1
+        if state.tally is None:
+            state.tally = Tally()
+        state.tally.failed += 1
         state.in_a_row += 1
         said_s = error.retry_after_s if error.kind == "overloaded" else None
         # A model that is not there will not be there in five seconds either.

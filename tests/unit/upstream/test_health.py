@@ -11,7 +11,7 @@ from tokenmarket.core.catalog import Model, Provider, Route
 from tokenmarket.core.errors import FailureKind, UpstreamError
 from tokenmarket.core.pricing import PriceSheet
 from tokenmarket.core.routing import AVAILABLE
-from tokenmarket.upstream.health import Breaker, Health
+from tokenmarket.upstream.health import Breaker, Health, class_ms
 
 RULE = Breaker(failures_in_a_row=3, cooldown_s=5, cooldown_s_max=40, window_requests_min=10)
 PRICES = PriceSheet("v1", ())
@@ -172,22 +172,29 @@ def test_averages(health: Health) -> None:
     assert state.tokens_per_s == 50
 
 
-def test_day_counts_forget_after_24_hours(health: Health, clock: Clock) -> None:
-    clock.now_s = 3600.0 * 100
-    health.success(ROUTE)
-    clock.now_s += 3600
-    fail(health, 1)
-    assert health.day_counts(ROUTE) == (1, 1)
-    clock.now_s += 22 * 3600
-    assert health.day_counts(ROUTE) == (1, 1)
-    clock.now_s += 3600
-    assert health.day_counts(ROUTE) == (0, 1)
-    health.success(ROUTE)
-    assert health.day_counts(ROUTE) == (1, 1)
-    clock.now_s += 1000 * 3600
-    assert health.day_counts(ROUTE) == (0, 0)
-    health.success(ROUTE)
-    assert health.day_counts(ROUTE) == (1, 0)
+def test_what_was_counted_is_collected_once(health: Health) -> None:
+    assert health.collect() == []
+    health.success(ROUTE, first_byte_ms=100, tokens_per_s=50)
+    health.success(ROUTE, first_byte_ms=101, tokens_per_s=30)
+    health.failure(ROUTE, UpstreamError("bad_request", "the caller's fault: it is alive"))
+    fail(health, 2)
+    health.failure(ROUTE, UpstreamError("auth", "the key's fault: says nothing of the route"))
+    [(provider, upstream_model, tally)] = health.collect()
+    assert (provider, upstream_model) == ("p", "m")
+    assert (tally.good, tally.failed) == (3, 2)
+    assert sum(tally.first_bytes.values()) == 2
+    assert (tally.rates, tally.rate_sum) == (2, 80)
+    assert health.collect() == []
+
+
+@given(st.floats(min_value=0.001, max_value=1e6))
+def test_a_time_is_counted_in_its_class(first_byte_ms: float) -> None:
+    health = Health(Clock(), RULE)
+    health.success(ROUTE, first_byte_ms=first_byte_ms)
+    [(_, _, tally)] = health.collect()
+    [class_] = tally.first_bytes
+    assert class_ms(class_) <= first_byte_ms < class_ms(class_ + 1)
+    assert class_ms(class_ + 1) <= class_ms(class_) * 1.126
 
 
 def test_memory_is_bounded(clock: Clock) -> None:
@@ -198,7 +205,9 @@ def test_memory_is_bounded(clock: Clock) -> None:
         health.success(make_route(f"m{number}"))
     assert not health.snapshot_for(kept).available
     assert health.snapshot_for(make_route("m0")) is AVAILABLE
-    assert health.day_counts(make_route("m99")) == (1, 0)
+    counted = {name: tally for _, name, tally in health.collect()}
+    assert counted["m99"].good == 1
+    assert len(counted) == 10
 
 
 KINDS: dict[str, FailureKind] = {
