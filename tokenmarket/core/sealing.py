@@ -26,6 +26,9 @@ WEBHOOKS = "tokenmarket webhooks v1"
 COOKIES = "tokenmarket cookies v1"
 FILE_URLS = "tokenmarket file urls v1"
 NOTICE_URLS = "tokenmarket notice urls v1"
+SESSIONS = "tokenmarket sessions v1"
+LINKS = "tokenmarket one-time links v1"
+SECOND_FACTOR = "tokenmarket second factor v1"
 FINGERPRINT = "tokenmarket root fingerprint v1"
 
 
