@@ -42,6 +42,7 @@ check: $(DEV) ## formatting, lint, types, import contracts, rules of the tree
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python tools/check_tree.py
+	$(BIN)/python tools/vendor.py check
 
 fix: $(DEV) ## format and mend what ruff can mend
 	$(BIN)/ruff format .
