@@ -27,8 +27,15 @@ class Answers:
     """Calls whose answer is here. Until their turn ends they are like running ones: whoever is
     handed over to the rooms meanwhile is not touched."""
 
-    def __init__(self, stages: Sequence[Stage], telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        stages: Sequence[Stage],
+        telemetry: Telemetry,
+        then: Callable[[Call], None] | None = None,
+    ) -> None:
+        """``then`` is told of every call that has passed all stages."""
         self._stages = stages
+        self._then = then
         self._telemetry = telemetry
         self._calls: list[Call] = []
 
@@ -41,10 +48,15 @@ class Answers:
     def send_now(self) -> None:
         """The end of the turn (``Outbox``)."""
         calls, self._calls = self._calls, []
+        passed: list[Call] = []
         for start in range(0, len(calls), TOGETHER_MAX):
             some = [call for call in calls[start : start + TOGETHER_MAX] if call.lane is not None]
             for stage in self._stages:
                 some = self._pass(stage, some)
+            passed += some
+        if self._then is not None:
+            for call in passed:
+                self._then(call)
 
     def _pass(self, stage: Stage, calls: list[Call]) -> list[Call]:
         """Who goes on to the next stage; the others go to the rooms."""

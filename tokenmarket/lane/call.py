@@ -103,9 +103,12 @@ class Lane:
         self.new_id = new_id
         self.calls: dict[str, Call] = {}
         self.offers = Offers(self.recognise, self.admit, self.send, telemetry, clock)
+        # In the outbox behind the answers themselves: nobody waits for what is told.
+        self.told = Answers((Call.tell,), telemetry)
         self.answers = Answers(
-            (Call.understand, Call.price, Call.record, Call.settle, Call.respond, Call.tell),
+            (Call.understand, Call.price, Call.record, Call.settle, Call.respond),
             telemetry,
+            self.told.add,
         )
         # Where an answer has to wait for the disk, it waits in the rooms.
         self.on = wallet.settles_at_once

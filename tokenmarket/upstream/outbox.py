@@ -9,6 +9,7 @@ to 225. On an idle server the end of the turn is a few microseconds away.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
@@ -22,10 +23,11 @@ class Sender(Protocol):
 class Outbox:
     """One per event loop: ``Outbox.of(loop)``."""
 
-    __slots__ = ("_senders",)
+    __slots__ = ("_due", "_senders")
 
     def __init__(self) -> None:  # keeps no loop alive
         self._senders: list[Sender] = []
+        self._due = False  # flush will be called, or is running
 
     @classmethod
     def of(cls, loop: asyncio.AbstractEventLoop) -> Outbox:
@@ -37,16 +39,25 @@ class Outbox:
 
     def add(self, sender: Sender) -> None:
         """``sender.send_now`` will be called at the end of this turn."""
-        if not self._senders:
+        if not self._due:
+            self._due = True
             asyncio.get_running_loop().call_soon(self.flush)
         self._senders.append(sender)
 
     def flush(self) -> None:
         """Everybody sends, and who has something to send because of that."""
-        while senders := self._senders:
-            self._senders = []
-            for sender in senders:
-                sender.send_now()
+        left: Iterator[Sender] = iter(())
+        try:
+            while senders := self._senders:
+                self._senders = []
+                left = iter(senders)
+                for sender in left:
+                    sender.send_now()
+        finally:
+            self._due = False
+            rest, self._senders = [*left, *self._senders], []
+            for sender in rest:  # one failed: the others have the next turn
+                self.add(sender)
 
 
 _outboxes: WeakKeyDictionary[asyncio.AbstractEventLoop, Outbox] = WeakKeyDictionary()

@@ -37,12 +37,12 @@ class Scripted:
         self._log.append(f"{self.request_id} to the rooms")
 
 
-def answers(*names: str) -> tuple[Answers, Crashes]:
+def answers(*names: str, then: Callable[[Call], None] | None = None) -> tuple[Answers, Crashes]:
     def stage(name: str) -> Callable[[Call], bool]:
         return lambda call: cast("Scripted", call).stage(name)
 
     crashes = Crashes()
-    return Answers([stage(name) for name in names], cast("Telemetry", crashes)), crashes
+    return Answers([stage(name) for name in names], cast("Telemetry", crashes), then), crashes
 
 
 async def end_of_turn(found: Answers, calls: list[Scripted]) -> None:
@@ -58,6 +58,16 @@ async def test_every_stage_is_passed_by_all_before_the_next() -> None:
     assert log == ["a read", "b read", "a settle", "b settle"]
     await end_of_turn(found, [Scripted("c", log)])
     assert log[4:] == ["c read", "c settle"]
+
+
+async def test_who_has_passed_all_stages_goes_on_in_the_same_turn() -> None:
+    log: list[str] = []
+    told, _ = answers("tell")
+    found, _ = answers("settle", "respond", then=told.add)
+    calls = [Scripted("a", log), Scripted("b", log, lambda name: name != "settle")]
+    await end_of_turn(found, [*calls, Scripted("c", log)])
+    assert log[-4:] == ["a respond", "c respond", "a tell", "c tell"]
+    assert "b tell" not in log
 
 
 async def test_who_is_not_plain_goes_to_the_rooms_and_the_others_go_on() -> None:
