@@ -29,7 +29,9 @@ run: $(RUN) ## start the gateway (PORT=8080 HOST=127.0.0.1 DATA=./data)
 
 # Tests marked `serial` first, alone; then the others side by side. Exit 5 says that a call
 # found no test: that is right for one of the two calls (think of ARGS='-k name'), not for both.
+# tools/chromium.sh is done in a moment where Chromium is there.
 test: $(DEV) ## run all tests (ARGS='tests/unit -k name -x' to choose, WORKERS=2)
+	@sh tools/chromium.sh
 	@alone=0; $(BIN)/python -m pytest -q -m serial $(ARGS) || alone=$$?; \
 	beside=0; $(BIN)/python -m pytest -n $(WORKERS) -m 'not serial' $(ARGS) || beside=$$?; \
 	if [ $$alone -eq 5 ] && [ $$beside -eq 5 ]; then echo 'make test: no test was found' >&2; exit 5; fi; \

@@ -20,6 +20,7 @@ import uvloop
 
 from tokenmarket import __version__
 from tokenmarket.accounts import Accounts, admin, demo
+from tokenmarket.accounts.sessions import Sessions
 from tokenmarket.adapters.registry import ADAPTERS, VIDEO
 from tokenmarket.admission import Admission
 from tokenmarket.billing.clock import SystemClock
@@ -62,6 +63,8 @@ from tokenmarket.web.health import Health
 from tokenmarket.web.notices import Notices
 from tokenmarket.web.reads import Reads
 from tokenmarket.web.receiving import Forms
+from tokenmarket.web.site.doors import Doors
+from tokenmarket.web.site.parts import Parts
 from tokenmarket.web.videos import Videos, VideosContext
 
 # Defaults for owners without limits of their own: far above one process, so that the rate-limit
@@ -97,6 +100,7 @@ class Server:
         self.database: Database
         self.wallet: Wallet
         self.accounts: Accounts
+        self.sessions: Sessions
         self.api: Api
         self.front: Front
         self.videos: VideoTasks
@@ -122,6 +126,7 @@ class Server:
             journal_sync=config.journal_sync,
         )
         self.accounts = Accounts(self.database, config.root.derive(sealing.PEPPER), clock)
+        self.sessions = Sessions(self.database, clock, config.root.derive(sealing.SESSIONS))
         self._client = UpstreamClient(proxies=config.proxies)
         self._fetcher = Fetcher(self._client, proxies=config.proxies)
         monotonic_s = _seconds(clock.monotonic_us)
@@ -178,6 +183,8 @@ class Server:
             self.shelf.store, self.shelf.urls, self.api.refusal, _seconds(clock.wall_us)
         )
         self._wire_videos(gateway, files)
+        if config.role == "all":
+            self.api.doors = Doors(self._parts, strict_texts=config.strict_texts)
         self.telemetry.gauges.append(self._gauges)
         self.front = Front(
             self.api.handle,
@@ -230,6 +237,25 @@ class Server:
         api.notices = Notices(notice_urls, self.videos.hint, api.refusal)
         self.telemetry.gauges.append(self.videos.gauges)
 
+    def _parts(self) -> Parts:
+        """What pages may reach; asked for with the first page."""
+        config = self.config
+        return Parts(
+            config=config,
+            database=self.database,
+            wallet=self.wallet,
+            accounts=self.accounts,
+            catalog=self.catalog,
+            outbound=self.outbound,
+            telemetry=self.telemetry,
+            clock=self.clock,
+            root=config.root,
+            api=self.api,
+            sessions=self.sessions,
+            measurements=self.reports.measurements,
+            base_url=lambda: self.shelf.urls.base_url,
+        )
+
     async def listen(self) -> int:
         """Begin to serve; returns the port. Raises OSError."""
         loop = asyncio.get_running_loop()
@@ -264,6 +290,8 @@ class Server:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.reports.stop()
+        if self.api.doors is not None:
+            self.api.doors.close()
         await self._fetcher.close()
         await self._client.close()
         await self.shelf.store.close()

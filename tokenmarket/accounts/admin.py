@@ -122,15 +122,23 @@ async def find_org(conn: Connection, name_or_id: str) -> OrgRow:
 
 
 async def create_key(
-    conn: Connection, org: OrgRow, wishes: KeyWishes, pepper: bytes, *, now_us: int, actor: str
+    conn: Connection,
+    org: OrgRow,
+    wishes: KeyWishes,
+    pepper: bytes,
+    *,
+    now_us: int,
+    actor: str,
+    token: str | None = None,
 ) -> NewKey:
-    """A new key; the organisation may have several of one name. Raises Refused, or NotThere for a
-    team of somebody else."""
+    """A new key; the organisation may have several of one name. ``token``: its text, for one that
+    is derived instead of drawn. Raises Refused, or NotThere for a team of somebody else."""
     if wishes.expires_at_s is not None and wishes.expires_at_s * 1_000_000 <= now_us:
         raise Refused("the key would be expired already; give a date in the future")
     if wishes.team_id is not None and await team_by_id(conn, org.id, wishes.team_id) is None:
         raise NotThere("There is no such team.")
-    token, row = _new_key(org.id, wishes, pepper, now_us, rotates=None, created_by=actor)
+    token = token or keys.generate("live", os.urandom(keys.RANDOM_BYTES))
+    row = _key_row(token, org.id, wishes, pepper, now_us, rotates=None, created_by=actor)
     await rows.insert_key(conn, row)
     detail: dict[str, object] = {"org": org.id, "name": row.name}
     if row.team_id is not None:
@@ -193,9 +201,9 @@ async def rotate_key(
         expires_at_s=old.expires_at_s,
         team_id=old.team_id,
     )
-    token, row = _new_key(
-        org.id, wishes, pepper, now_us, rotates=key_id, created_by=old.created_by or actor
-    )
+    token = keys.generate("live", os.urandom(keys.RANDOM_BYTES))
+    maker = old.created_by or actor
+    row = _key_row(token, org.id, wishes, pepper, now_us, rotates=key_id, created_by=maker)
     await rows.insert_key(conn, row)
     await rows.expire_key(conn, key_id, now_s + overlap_s)
     detail: dict[str, object] = {"new": row.id, "overlap_s": overlap_s}
@@ -229,7 +237,8 @@ def checked_limits(limits: Limits) -> Limits:
     return limits
 
 
-def _new_key(
+def _key_row(
+    token: str,
     org_id: str,
     wishes: KeyWishes,
     pepper: bytes,
@@ -237,9 +246,8 @@ def _new_key(
     *,
     rotates: str | None,
     created_by: str,
-) -> tuple[str, KeyRow]:
-    token = keys.generate("live", os.urandom(keys.RANDOM_BYTES))
-    row = KeyRow(
+) -> KeyRow:
+    return KeyRow(
         id=ids.new_id("key", now_us, os.urandom(ids.RANDOM_BYTES)),
         org_id=org_id,
         name=checked_name(wishes.name),
@@ -260,7 +268,6 @@ def _new_key(
         team_id=wishes.team_id,
         created_by=created_by,
     )
-    return token, row
 
 
 def _checked_set(kind: str, names: Iterable[str] | None) -> tuple[str, ...] | None:

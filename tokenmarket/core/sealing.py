@@ -29,6 +29,7 @@ NOTICE_URLS = "tokenmarket notice urls v1"
 SESSIONS = "tokenmarket sessions v1"
 LINKS = "tokenmarket one-time links v1"
 SECOND_FACTOR = "tokenmarket second factor v1"
+PLAYGROUND_KEYS = "tokenmarket playground keys v1"
 FINGERPRINT = "tokenmarket root fingerprint v1"
 
 

@@ -20,6 +20,7 @@ from tokenmarket.web.files import Files
 from tokenmarket.web.health import Health
 from tokenmarket.web.notices import Notices
 from tokenmarket.web.reads import Reads
+from tokenmarket.web.site.doors import PLAYGROUND, Doors, is_page
 from tokenmarket.web.videos import Videos
 
 PREFIX = "/api/v1"
@@ -75,6 +76,7 @@ class Api:
         self.files: Files | None = None  # stored results
         self.videos: Videos | None = None  # tasks of their own, over ``tasks/``
         self.notices: Notices | None = None  # what providers tell of them
+        self.doors: Doors | None = None  # pages for people
 
     def move_docs(self, docs_url: str) -> None:
         """Errors refer to this address from now on."""
@@ -93,6 +95,11 @@ class Api:
             return self.notices.handle(inbound, client)
         if operation is None and self.videos is not None and Videos.owns(inbound.path):
             return self.videos.handle(inbound, client)
+        if operation is None and self.doors is not None:
+            if inbound.path.startswith(PLAYGROUND):
+                return self.doors.playground(inbound, client)
+            if is_page(inbound):
+                return self.doors.page(inbound, client)
         return self._read(inbound, client, operation)
 
     async def _cohere_embed(self, inbound: Inbound, client: Client) -> None:
@@ -110,7 +117,10 @@ class Api:
     async def admit(self, inbound: Inbound) -> None:
         """Whether the sender of this head may upload (``receiving.py``). Raises ApiError."""
         try:
-            await self.authenticate(inbound)
+            if self.doors is not None and inbound.path.startswith(PLAYGROUND):
+                await self.doors.admit(inbound)
+            else:
+                await self.authenticate(inbound)
         except ApiError:
             raise
         except Exception as error:

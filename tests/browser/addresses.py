@@ -1,0 +1,45 @@
+"""A real address for every page of the table, and who opens it.
+
+A page whose path has a variable part needs a row in ``SAMPLES``: a function that finds or makes an
+object of a running server and returns the value. A page without one fails ``test_all_pages.py``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tokenmarket.web.site.pages import Page
+from tokenmarket.web.site.table import PAGES
+
+if TYPE_CHECKING:
+    from tests.browser.conftest import Site
+
+_PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
+
+# path of the table without "/{lang}" -> the values of its parts besides lang and org
+SAMPLES: dict[str, Callable[[Site], dict[str, str]]] = {}
+# Pages that answer something else than a page to everybody: redirects, files, one-time links.
+NOT_SHOWN: frozenset[str] = frozenset()
+
+
+def shown() -> list[Page]:
+    """Every page that is looked at: asked for with GET."""
+    return [page for page in PAGES if "GET" in page.methods and page.path not in NOT_SHOWN]
+
+
+def role_for(page: Page) -> str | None:
+    """The person who may open it; None = nobody in particular."""
+    if page.policy.kind == "public":
+        return None
+    return "operator" if page.policy.kind == "operator" else "owner"
+
+
+def address(page: Page, site: Site) -> str:
+    """The path without language, with every variable part filled in."""
+    path = page.path.removeprefix("/{lang}") or "/"
+    values = {"org": site.org_id}
+    if set(_PARAMETER.findall(path)) - {"org"}:
+        values |= SAMPLES[path](site)
+    return _PARAMETER.sub(lambda found: values[found[1]], path)

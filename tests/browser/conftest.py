@@ -1,0 +1,132 @@
+"""Pages in a real Chromium against the running program.
+
+``page`` fails at its end if the browser saw an error, a breach of the content security policy, or a
+request to another host. Chromium is Debian's, started once per process; ``make test`` installs it.
+"""
+
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+
+from tests.support.residents import Person, populate
+from tests.support.server import Server
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--lang=en-US",
+]
+
+
+@dataclass
+class Site:
+    """A server with people in it; ``url`` has no slash at the end."""
+
+    server: Server
+    people: dict[str, Person]
+    org_id: str
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.port}"
+
+    def sign_in(self, page: Page, role: str) -> None:
+        """The page belongs to the person of this role from now on."""
+        person = self.people[role]
+        page.context.add_cookies([{"name": "tm_session", "value": person.token, "url": self.url}])
+
+    def open(self, page: Page, path: str, lang: str = "en") -> None:
+        """A page of the site by its path without the language; ``@`` is the demo organisation."""
+        path = path.replace("@", f"/console/{self.org_id}", 1) if path.startswith("@") else path
+        page.goto(f"{self.url}/{lang}{path}")
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    server = Server(tmp_path_factory.mktemp("site") / "data", TOKENMARKET_STRICT_TEXTS="true")
+    try:
+        people = populate(server.data)
+        org_id = server.get("/key").json["organization"]["id"]
+        yield Site(server, people, org_id)
+    finally:
+        server.running.end()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("Chromium is absent")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, reduced_motion="reduce")
+    context.set_default_timeout(20_000)
+    try:
+        yield context
+    finally:
+        context.close()
+
+
+class Complaints(list[str]):
+    """What the browser complained of. A test that provokes an answer of an error says so with
+    ``expect``: the console line of a failed load that matches is dropped."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._expected: list[str] = []
+
+    def expect(self, pattern: str) -> None:
+        self._expected.append(pattern)
+
+    def left(self) -> list[str]:
+        return [
+            line for line in self if not any(re.search(known, line) for known in self._expected)
+        ]
+
+
+@pytest.fixture
+def complaints() -> Complaints:
+    return Complaints()
+
+
+@pytest.fixture
+def page(context: BrowserContext, site: Site, complaints: Complaints) -> Iterator[Page]:
+    page = context.new_page()
+    watch(page, site.url, complaints)
+    yield page
+    assert complaints.left() == []
+
+
+def watch(page: Page, url: str, complaints: list[str]) -> None:
+    """Note errors, breaches of the policy, and requests to other hosts."""
+
+    def console(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            complaints.append(f"console: {message.text}")
+
+    page.on("console", console)
+    page.on("pageerror", lambda error: complaints.append(f"script: {error}"))
+
+    def requested(request: object) -> None:
+        address = getattr(request, "url", "")
+        if not address.startswith((url, "data:", "blob:", "about:")):
+            complaints.append(f"another host: {address}")
+
+    page.on("request", requested)

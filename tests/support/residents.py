@@ -1,0 +1,76 @@
+"""People of a running server for the browser tests: one of each role, signed in without typing.
+
+They are made in the server's own database by the functions that the pages use; only the slow part
+of signing in (argon2) is left out, because tests of the sign-in pages do that themselves.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenmarket.accounts import admin, people
+from tokenmarket.accounts.passwords import Passwords
+from tokenmarket.accounts.sessions import Sessions
+from tokenmarket.billing.clock import SystemClock
+from tokenmarket.core import sealing
+from tokenmarket.core.sealing import Root
+from tokenmarket.store import members
+from tokenmarket.store.database import Database
+
+ROLES = ("owner", "admin", "billing", "developer", "viewer")
+PASSWORD = "correct horse battery"
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody with a session; ``token`` is the session cookie's value."""
+
+    user_id: str
+    email: str
+    token: str
+
+
+def root_of(data: Path) -> Root:
+    """The root secret of a data directory."""
+    return Root(bytes.fromhex((data / "secret.key").read_text().strip()))
+
+
+def populate(data: Path) -> dict[str, Person]:
+    """One person per role in the organisation ``demo``, an operator, and a stranger who is owner of
+    another organisation."""
+    return asyncio.run(_populate(data))
+
+
+async def _populate(data: Path) -> dict[str, Person]:
+    database = await Database.open(data / "tokenmarket.db", beside=True)
+    clock = SystemClock()
+    now_us = clock.wall_us()
+    sessions = Sessions(database, clock, root_of(data).derive(sealing.SESSIONS))
+    passwords = Passwords()
+    found: dict[str, Person] = {}
+    try:
+        secret = await passwords.hash(PASSWORD)
+        async with database.begin() as conn:
+            org = await admin.find_org(conn, "demo")
+            other = await admin.create_org(conn, "other", now_us=now_us, actor="test")
+        for role in (*ROLES, "operator", "stranger"):
+            async with database.begin() as conn:
+                user = await people.create(
+                    conn,
+                    f"{role}@example.test",
+                    role.capitalize(),
+                    secret,
+                    now_us=now_us,
+                    operator=role == "operator",
+                    verified=True,
+                )
+                if role in ROLES:
+                    await members.insert_membership(conn, org.id, user.id, role, now_us)
+                elif role == "stranger":
+                    await members.insert_membership(conn, other.id, user.id, "owner", now_us)
+            token = await sessions.open(user.id, address="127.0.0.1", agent="test")
+            found[role] = Person(user.id, user.email, token)
+    finally:
+        passwords.close()
+        await database.close()
+    return found

@@ -1,0 +1,151 @@
+"""Templates: one Jinja environment, drawn in a thread of its own.
+
+A page costs about ten milliseconds of Python; on the event loop it would hold up every request
+that is being relayed. Macros see the visitor through ``_visit``, a variable of the drawing thread,
+so that they can be imported without context.
+
+A page asked for with ``X-Fragment: 1`` is drawn with layouts that hold nothing but its block
+``fragment``: filter results and drawers without the frame around them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import ChoiceLoader, DictLoader, Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from tokenmarket.core.roles import may
+from tokenmarket.web.site import formats
+from tokenmarket.web.site.assets import Assets
+
+if TYPE_CHECKING:
+    from tokenmarket.web.site.visit import Visit
+
+LAYOUTS = ("public.html", "console.html", "admin.html", "docs.html", "plain.html")
+_visit: ContextVar[Visit] = ContextVar("visit")
+
+
+class Drawing:
+    """Draws templates of ``web/templates`` for a Visit."""
+
+    def __init__(self, assets: Assets) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="pages")
+        loader = PackageLoader("tokenmarket.web", "templates")
+        self._pages = _environment(loader, assets)
+        bare = DictLoader(dict.fromkeys(LAYOUTS, "{{ self.fragment() }}"))
+        self._fragments = _environment(ChoiceLoader([bare, loader]), assets)
+
+    async def draw(self, visit: Visit, template: str, context: Mapping[str, object]) -> str:
+        """The page as text. Raises what Jinja raises."""
+        environment = self._fragments if visit.fragment else self._pages
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self._thread, _draw, environment, visit, template, context
+        )
+
+    async def run(self, work: Callable[[], str]) -> str:
+        """Other slow work for a page (a chart, a document), in the same thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def close(self) -> None:
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+
+def _draw(
+    environment: Environment, visit: Visit, template: str, context: Mapping[str, object]
+) -> str:
+    token = _visit.set(visit)
+    try:
+        return environment.get_template(template).render(visit=visit, **context)
+    finally:
+        _visit.reset(token)
+
+
+def _environment(loader: PackageLoader | ChoiceLoader, assets: Assets) -> Environment:
+    environment = Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.globals.update(_texts())
+    environment.globals.update(_numbers())
+    environment.globals.update(static=assets.url, icon=_icon(assets), may=may, csrf=_csrf)
+    return environment
+
+
+def _texts() -> dict[str, Callable[..., Any]]:
+    def text(english: str, /, **values: object) -> str:
+        return _visit.get()._(english, **values)
+
+    def count(one: str, many: str, n: int, /, **values: object) -> str:
+        return _visit.get().n_(one, many, n, **values)
+
+    def in_context(context: str, english: str, /, **values: object) -> str:
+        return _visit.get().p_(context, english, **values)
+
+    return {"_": text, "n_": count, "p_": in_context, "u": lambda path: _visit.get().url(path)}
+
+
+def _numbers() -> dict[str, Callable[..., Any]]:
+    def lang() -> str:
+        return _visit.get().lang
+
+    def dt(us: int) -> Markup:
+        zone = _visit.get().time_zone
+        return Markup('<time datetime="{}">{}</time>').format(
+            formats.iso(zone, us), formats.moment(zone, us)
+        )
+
+    def day(us: int) -> Markup:
+        zone = _visit.get().time_zone
+        return Markup('<time datetime="{}">{}</time>').format(
+            formats.iso(zone, us), formats.day(zone, us)
+        )
+
+    def ago(us: int) -> str:
+        visit = _visit.get()
+        seconds = max(0, (visit.now_us - us) // 1_000_000)
+        if seconds < 60:
+            return visit._("just now")
+        if seconds < 3600:
+            return visit.n_("{n} minute ago", "{n} minutes ago", seconds // 60)
+        if seconds < 86_400:
+            return visit.n_("{n} hour ago", "{n} hours ago", seconds // 3600)
+        return visit.n_("{n} day ago", "{n} days ago", seconds // 86_400)
+
+    return {
+        "money": lambda nano, digits=None: formats.money(lang(), nano, digits),
+        "num": lambda value: formats.number(lang(), value),
+        "compact": lambda value: formats.compact(lang(), value),
+        "ms": lambda value: formats.milliseconds(lang(), value),
+        "bytes_": lambda count: formats.size(lang(), count),
+        "percent": lambda share, digits=1: formats.percent(lang(), share, digits),
+        "year": lambda: datetime.fromtimestamp(_visit.get().now_us / 1_000_000, UTC).year,
+        "code_language": lambda: _visit.get().request.cookies.get("tm_code", "curl"),
+        "dt": dt,
+        "day": day,
+        "ago": ago,
+    }
+
+
+def _icon(assets: Assets) -> Callable[..., Markup]:
+    def icon(name: str, css: str = "") -> Markup:
+        """A symbol of the sprite; decoration, so screen readers skip it."""
+        return Markup('<svg class="i {}" aria-hidden="true"><use href="{}#{}"/></svg>').format(
+            css, assets.url("icons.svg"), name
+        )
+
+    return icon
+
+
+def _csrf() -> Markup:
+    return Markup('<input type="hidden" name="csrf" value="{}">').format(escape(_visit.get().csrf))

@@ -1,0 +1,7 @@
+"""All pages: one row per module of ``web/pages/``. What is not here does not exist."""
+
+from __future__ import annotations
+
+from tokenmarket.web.site.pages import Page
+
+PAGES: list[Page] = []
