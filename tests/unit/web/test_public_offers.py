@@ -11,8 +11,9 @@ import pytest
 from tokenmarket.catalog import CatalogSource, load_shipped
 from tokenmarket.core.catalog import OPERATIONS
 from tokenmarket.web.pages.public import offers
-from tokenmarket.web.pages.public.offers import Choice, Money, choice
+from tokenmarket.web.pages.public.offers import Choice, choice
 from tokenmarket.web.pages.public.samples import KEY, samples
+from tokenmarket.web.site.rates import Shown
 
 SOURCE = CatalogSource(load_shipped(), credentialed=frozenset({"deepseek"}))
 CATALOG = SOURCE.current
@@ -79,8 +80,8 @@ def test_every_model_with_a_priced_route_shows_a_price() -> None:
     ],
 )
 def test_prices_in_two_currencies(usd: str, dollars: str, yuan: str) -> None:
-    assert Money().text(usd) == dollars
-    assert Money("CNY", Decimal("7.1")).text(usd) == yuan
+    assert Shown().text(usd) == dollars
+    assert Shown("CNY", Decimal("7.1"), "2026-11-24").text(usd) == yuan
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tokenmarket.config import Config
     from tokenmarket.core.sealing import Root
     from tokenmarket.mail import Mail
+    from tokenmarket.reports.routes import RouteMeasurements
     from tokenmarket.store.database import Database
     from tokenmarket.telemetry import Telemetry
     from tokenmarket.upstream.outbound import Outbound
@@ -37,4 +38,5 @@ class Parts(msgspec.Struct, kw_only=True):
     api: Api
     sessions: Sessions
     mail: Mail
+    measurements: RouteMeasurements
     base_url: Callable[[], str]  # of the site, without a slash at the end

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from tokenmarket.web.pages.public import front, legal, marketplace
 from tokenmarket.web.site.pages import Page
 
-PAGES: list[Page] = []
+PAGES: list[Page] = [
+    *front.PAGES,
+    *marketplace.PAGES,
+    *legal.PAGES,
+]

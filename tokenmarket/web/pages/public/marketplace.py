@@ -6,7 +6,7 @@ from starlette.responses import Response
 
 from tokenmarket.catalog import usable
 from tokenmarket.core.catalog import Model
-from tokenmarket.reports import routes as measured
+from tokenmarket.reports.routes import RouteFigures
 from tokenmarket.web.pages.public import offers, samples
 from tokenmarket.web.site.pages import Page
 from tokenmarket.web.site.policy import PUBLIC
@@ -43,7 +43,7 @@ async def model(visit: Visit) -> Response:
     if (visit.params["vendor"], visit.params["model"]) != (found.vendor or "other", found.id):
         return visit.redirect(visit.url(home))
     catalog = parts.catalog.current
-    figures = await measured.snapshot(parts.database, now_us=visit.now_us)
+    figures = await parts.measurements.snapshot(catalog, visit.now_us)
     routes = [
         {
             "route": route,
@@ -51,6 +51,7 @@ async def model(visit: Visit) -> Response:
             "ready": usable(route, parts.catalog.credentialed),
             "state": parts.outbound.state(route),
             "figures": figures.get((found.id, route.provider.name)),
+            "hours": hour_marks(figures.get((found.id, route.provider.name))),
         }
         for route in catalog.routes.get(found.id, ())
         if route.enabled and route.provider.enabled
@@ -71,6 +72,17 @@ async def model(visit: Visit) -> Response:
 def model_path(model: Model) -> str:
     """The page of a model, without the language."""
     return f"/models/{model.vendor or 'other'}/{model.id}"
+
+
+def hour_marks(figures: RouteFigures | None) -> list[str]:
+    """Hour by hour for ``ui.uptime``: ok, warn, bad, or "" without traffic."""
+    if figures is None:
+        return []
+    shares = [hour.availability for hour in figures.hours]
+    return [
+        "" if share is None else "ok" if share >= 0.99 else "warn" if share >= 0.9 else "bad"
+        for share in shares
+    ]
 
 
 def _facts(model: Model) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ measured is None and shows as "no data yet".
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 
 import msgspec
 
@@ -31,24 +31,6 @@ _LEADING = {
     "moderation": ("request", "input_token"),
 }
 SORTS = ("name", "price", "context")
-CURRENCY_SIGN = {"USD": "$", "CNY": "¥"}
-
-
-class Money(msgspec.Struct, frozen=True):
-    """The currency that prices are shown in; ``rate`` = how much of it one dollar is."""
-
-    currency: str = "USD"
-    rate: Decimal = Decimal(1)
-
-    def text(self, usd: str) -> str:
-        """``$0.14`` exactly, or ``≈ ¥1.0052`` with four significant digits after a conversion."""
-        if self.currency == "USD":
-            whole, point, part = usd.partition(".")
-            return f"${whole}.{part.ljust(2, '0')}" if point else f"${whole}.00"
-        value = Decimal(usd) * self.rate
-        places = max(2, 3 - value.adjusted()) if value else 2
-        value = value.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
-        return f"≈ {CURRENCY_SIGN[self.currency]}{value:f}"
 
 
 class Price(msgspec.Struct, frozen=True):
