@@ -252,7 +252,7 @@ class Server:
             root=config.root,
             api=self.api,
             sessions=self.sessions,
-            measurements=self.reports.measurements,
+            measurements=self.reports.routes,
             base_url=lambda: self.shelf.urls.base_url,
         )
 

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from tokenmarket.accounts import Accounts, Caller
 from tokenmarket.billing.clock import Clock
 from tokenmarket.core.errors import ApiError
-from tokenmarket.core.wire import Client, Inbound, bearer_token
+from tokenmarket.core.wire import Client, ClientGone, Inbound, bearer_token
 from tokenmarket.gateway import Gateway
 from tokenmarket.replies import error_body, error_lines
 from tokenmarket.telemetry import Telemetry
@@ -97,10 +97,24 @@ class Api:
             return self.videos.handle(inbound, client)
         if operation is None and self.doors is not None:
             if inbound.path.startswith(PLAYGROUND):
-                return self.doors.playground(inbound, client)
+                return self._at_door(self.doors.playground, inbound, client)
             if is_page(inbound):
-                return self.doors.page(inbound, client)
+                return self._at_door(self.doors.page, inbound, client)
         return self._read(inbound, client, operation)
+
+    async def _at_door(
+        self, door: Callable[[Inbound, Client], Awaitable[None]], inbound: Inbound, client: Client
+    ) -> None:
+        """A person's request; what breaks before a page can tell it is told here."""
+        try:
+            await door(inbound, client)
+        except ClientGone:
+            return
+        except Exception as error:
+            self._telemetry.crash(inbound.request_id, error)
+            if not client.begun:
+                failure = ApiError("PLATFORM_002", "An internal error; nothing was charged.")
+                client.respond(failure.status, *self.refusal(inbound.request_id, failure))
 
     async def _cohere_embed(self, inbound: Inbound, client: Client) -> None:
         if inbound.method != "POST":

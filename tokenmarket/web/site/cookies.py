@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import base64
 import hmac
-import json
 from hashlib import blake2b
+from typing import Literal
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -58,20 +59,17 @@ class Cookies:
 
     def set_flash(self, response: Response, level: str, text: str) -> None:
         """One message for the next page."""
-        packed = base64.urlsafe_b64encode(json.dumps([level, text[:FLASH_CHARS_MAX]]).encode())
+        packed = base64.urlsafe_b64encode(msgspec.json.encode([level, text[:FLASH_CHARS_MAX]]))
         self._set(response, FLASH, packed.decode(), 60)
 
     def flash(self, request: Request) -> tuple[str, str] | None:
         """(level, text) for this page; anything else that the cookie holds is nothing."""
         try:
-            found: object = json.loads(base64.urlsafe_b64decode(request.cookies.get(FLASH, "")))
-        except ValueError:
+            raw = base64.urlsafe_b64decode(request.cookies.get(FLASH, ""))
+            level, text = msgspec.json.decode(raw, type=tuple[Literal["ok", "warn", "bad"], str])
+        except (ValueError, msgspec.MsgspecError):
             return None
-        match found:
-            case ["ok" | "warn" | "bad" as level, str(text)]:
-                return level, text[:FLASH_CHARS_MAX]
-            case _:
-                return None
+        return level, text[:FLASH_CHARS_MAX]
 
     def clear_flash(self, response: Response) -> None:
         self._set(response, FLASH, "", 0)

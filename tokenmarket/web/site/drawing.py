@@ -78,7 +78,8 @@ def _environment(loader: PackageLoader | ChoiceLoader, assets: Assets) -> Enviro
     )
     environment.globals.update(_texts())
     environment.globals.update(_numbers())
-    environment.globals.update(static=assets.url, icon=_icon(assets), may=may, csrf=_csrf)
+    ours: dict[str, Any] = {"static": assets.url, "icon": _icon(assets), "may": may, "csrf": _csrf}
+    environment.globals.update(ours)
     return environment
 
 
@@ -92,13 +93,13 @@ def _texts() -> dict[str, Callable[..., Any]]:
     def in_context(context: str, english: str, /, **values: object) -> str:
         return _visit.get().p_(context, english, **values)
 
-    return {"_": text, "n_": count, "p_": in_context, "u": lambda path: _visit.get().url(path)}
+    def url(path: str) -> str:
+        return _visit.get().url(path)
+
+    return {"_": text, "n_": count, "p_": in_context, "u": url}
 
 
 def _numbers() -> dict[str, Callable[..., Any]]:
-    def lang() -> str:
-        return _visit.get().lang
-
     def dt(us: int) -> Markup:
         zone = _visit.get().time_zone
         return Markup('<time datetime="{}">{}</time>').format(
@@ -122,15 +123,27 @@ def _numbers() -> dict[str, Callable[..., Any]]:
             return visit.n_("{n} hour ago", "{n} hours ago", seconds // 3600)
         return visit.n_("{n} day ago", "{n} days ago", seconds // 86_400)
 
+    def in_language(form: Callable[..., str]) -> Callable[..., str]:
+        def bound(*values: Any) -> str:
+            return form(_visit.get().lang, *values)
+
+        return bound
+
+    def year() -> int:
+        return datetime.fromtimestamp(_visit.get().now_us / 1_000_000, UTC).year
+
+    def code_language() -> str:
+        return _visit.get().request.cookies.get("tm_code", "curl")
+
     return {
-        "money": lambda nano, digits=None: formats.money(lang(), nano, digits),
-        "num": lambda value: formats.number(lang(), value),
-        "compact": lambda value: formats.compact(lang(), value),
-        "ms": lambda value: formats.milliseconds(lang(), value),
-        "bytes_": lambda count: formats.size(lang(), count),
-        "percent": lambda share, digits=1: formats.percent(lang(), share, digits),
-        "year": lambda: datetime.fromtimestamp(_visit.get().now_us / 1_000_000, UTC).year,
-        "code_language": lambda: _visit.get().request.cookies.get("tm_code", "curl"),
+        "money": in_language(formats.money),
+        "num": in_language(formats.number),
+        "compact": in_language(formats.compact),
+        "ms": in_language(formats.milliseconds),
+        "bytes_": in_language(formats.size),
+        "percent": in_language(formats.percent),
+        "year": year,
+        "code_language": code_language,
         "dt": dt,
         "day": day,
         "ago": ago,

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from tokenmarket.catalog import CatalogSource
     from tokenmarket.config import Config
     from tokenmarket.core.sealing import Root
-    from tokenmarket.mail import Mail
     from tokenmarket.reports.routes import RouteMeasurements
     from tokenmarket.store.database import Database
     from tokenmarket.telemetry import Telemetry
@@ -37,6 +36,5 @@ class Parts(msgspec.Struct, kw_only=True):
     root: Root
     api: Api
     sessions: Sessions
-    mail: Mail
     measurements: RouteMeasurements
     base_url: Callable[[], str]  # of the site, without a slash at the end

@@ -36,7 +36,6 @@ async def landing(visit: Visit) -> Response:
             for operation in operations
         ],
         samples=samples.samples("chat", "sandbox-chat", f"{parts.base_url()}/api/v1"),
-        sign_up=parts.config.sign_up == "open",
     )
 
 
