@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from tokenmarket import app
 from tokenmarket import config as configuration
+from tokenmarket import process
 
 
 def serve(arguments: Namespace) -> int:
     """Runs until SIGTERM or SIGINT; the server itself is ``tokenmarket.app``."""
-    return app.serve(configuration.load(vars(arguments)))
+    return process.serve(configuration.load(vars(arguments)))
