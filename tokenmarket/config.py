@@ -20,6 +20,7 @@ import msgspec
 from tokenmarket.core.catalog import Provider
 from tokenmarket.core.sealing import Root
 from tokenmarket.files.store import Bucket
+from tokenmarket.mail import MailServer
 from tokenmarket.settings import SETTINGS, Network, Setting
 from tokenmarket.store.credentials import OpenCredential
 from tokenmarket.upstream.credentials import Secret
@@ -158,6 +159,12 @@ class Config(msgspec.Struct, frozen=True):
     role: Literal["all", "gateway", "web"]
     # Whether a page with a text that has no Chinese is refused: for tests and translators.
     strict_texts: bool
+    # Who may make an account: everybody, who has an invitation, or nobody.
+    sign_up: Literal["open", "invite", "closed"]
+    # Where mail is handed over ("smtps://user:password@host"), and who it is from. Without it,
+    # links that would be mailed are shown to whoever may pass them on.
+    smtp_url: MailServer | None
+    mail_from: str
     # Whether an empty data directory gets the demo organisation, its grant and one key.
     demo: bool
     # Outgoing proxies by the usual variables (http_proxy, https_proxy, no_proxy).

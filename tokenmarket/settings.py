@@ -10,9 +10,11 @@ import ipaddress
 import re
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import msgspec
+
+from tokenmarket.mail import MailServer
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -20,6 +22,7 @@ MIB = 1024 * 1024
 JOURNAL_SYNC = ("interval", "group", "replicated")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 ROLES = ("all", "gateway", "web")
+SIGN_UP = ("open", "invite", "closed")
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -116,6 +119,29 @@ def _networks(value: object) -> tuple[Network, ...]:
     return tuple(networks)
 
 
+def _mail_server(value: object) -> MailServer:
+    """``smtp://user:password@host:587`` or ``smtps://…:465``; the text is never echoed."""
+    advice = "write smtps://user:password@host or smtp://host:25"
+    try:
+        parts = urlsplit(_text(value))
+        tls = parts.scheme == "smtps"
+        port = parts.port or (465 if tls else 587)
+        bare = not parts.path.strip("/") and not parts.query and not parts.fragment
+    except ValueError:
+        raise ValueError(advice) from None
+    if parts.scheme not in ("smtp", "smtps") or not parts.hostname or not bare:
+        raise ValueError(advice)
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    return MailServer(parts.hostname, port, tls, user, password)
+
+
+def _mail_from(value: object) -> str:
+    text = _text(value)
+    if re.fullmatch(r"[^<>@]*<[^<>@\s]+@[^<>@\s]+>|[^<>@\s]+@[^<>@\s]+", text) is None:
+        raise ValueError("write an address, as in TokenMarket <no-reply@example.com>")
+    return text
+
+
 SETTINGS: tuple[Setting, ...] = (
     Setting("host", "host", "TOKENMARKET_HOST", _host, "127.0.0.1"),
     Setting("port", "port", "TOKENMARKET_PORT", _whole(0, 65535), 8080),
@@ -159,5 +185,14 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("drain_s", "drain_s", "TOKENMARKET_DRAIN_S", _whole(0, 3600), 30),
     Setting("role", "role", "TOKENMARKET_ROLE", _one_of(*ROLES), "all"),
     Setting("strict_texts", "strict_texts", "TOKENMARKET_STRICT_TEXTS", _yes_or_no, False),
+    Setting("sign_up", "sign_up", "TOKENMARKET_SIGN_UP", _one_of(*SIGN_UP), "invite"),
+    Setting("smtp_url", "smtp_url", "TOKENMARKET_SMTP_URL", _mail_server, None),
+    Setting(
+        "mail_from",
+        "mail_from",
+        "TOKENMARKET_MAIL_FROM",
+        _mail_from,
+        "TokenMarket <no-reply@localhost>",
+    ),
     Setting("demo", "demo", "TOKENMARKET_DEMO", _yes_or_no, True),
 )

@@ -5,8 +5,9 @@
     async with database.begin() as conn:
         await links.use(conn, link)              # raises Spent for the second of two at once
 
-Only a keyed digest is stored. A newer link of a purpose makes the older ones of the person worth
-nothing. ``second_factor`` is no link but works like one: it stands between password and code.
+Only a keyed digest is stored. Using one ends all others of the person and purpose; making one does
+not, or strangers who keep asking for a reset would keep ending the owner's. ``second_factor`` is no
+link but works like one: it stands between password and code.
 """
 
 from __future__ import annotations
@@ -43,14 +44,13 @@ class Links:
         self._secret = secret
 
     async def make(self, purpose: Purpose, user_id: str, *, lifetime_s: int) -> str:
-        """The token of a new link; those made before for the same are over."""
+        """The token of a new link."""
         token = secrets.token_urlsafe(32)
         now_us = self._clock.wall_us()
         now_s = now_us // 1_000_000
         row = LinkRow(self.digest(token), purpose, user_id, now_us, now_s + lifetime_s, None)
         async with self._database.begin() as conn:
             await rows.delete_old_links(conn, now_s)
-            await rows.delete_links(conn, user_id, purpose)
             await rows.insert_link(conn, row)
         return token
 
@@ -68,6 +68,7 @@ class Links:
         """In the transaction of what it allows; raises Spent."""
         if not await rows.use_link(conn, link.digest, self._clock.wall_us()):
             raise Spent
+        await rows.delete_other_links(conn, link)
 
     def digest(self, token: str) -> str:
         """What is stored of a token, also of an invitation's."""

@@ -30,6 +30,7 @@ SESSIONS = "tokenmarket sessions v1"
 LINKS = "tokenmarket one-time links v1"
 SECOND_FACTOR = "tokenmarket second factor v1"
 PLAYGROUND_KEYS = "tokenmarket playground keys v1"
+RECOVERY_CODES = "tokenmarket recovery codes v1"
 FINGERPRINT = "tokenmarket root fingerprint v1"
 
 

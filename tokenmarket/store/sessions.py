@@ -121,11 +121,13 @@ async def use_link(conn: Connection, digest: str, now_us: int) -> bool:
     return found.rowcount == 1
 
 
-async def delete_links(conn: Connection, user_id: str, purpose: str) -> None:
-    """What was sent before is worth nothing once a newer one is sent."""
+async def delete_other_links(conn: Connection, link: LinkRow) -> None:
+    """All of the same person and purpose but this one."""
     await conn.execute(
         delete(one_time_link).where(
-            one_time_link.c.user_id == user_id, one_time_link.c.purpose == purpose
+            one_time_link.c.user_id == link.user_id,
+            one_time_link.c.purpose == link.purpose,
+            one_time_link.c.digest != link.digest,
         )
     )
 
