@@ -1,22 +1,22 @@
-"""The README is run: every block marked `run`, in order, in both languages, against a server.
-
-A fenced block says what it is behind its language: ``sh run`` and ``python run`` are executed,
-``sh serve`` is a program that runs beside them, ``toml NAME`` is a file, ``output`` is what the
-block before it prints (compared after ids, times and addresses are masked).
-"""
+"""The README is run: every block marked `run`, in order, in both languages, against a server."""
 
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 from tests.conftest import ROOT
+from tests.support.documentation import (
+    Block,
+    blocks,
+    masked,
+    run_block,
+    search_path,
+    without_comments,
+)
 from tests.support.server import PROGRAM, TAKES_EFFECT_S, Sandbox, Server, until
 from tokenmarket.catalog import load_shipped
 from tokenmarket.config import SECRET_KEY_ENV
@@ -24,43 +24,12 @@ from tokenmarket.core.errors import CODES
 from tokenmarket.settings import SETTINGS
 
 PAGES = ("README.md", "README.zh.md")
-FENCE = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 OFFICE_URL = "http://127.0.0.1:8090/v1"  # what the page writes for `sh serve`
 OFFICE_KEY = "office-secret"
-MASKS = (
-    (r"\b(req|key|org|grant|chatcmpl)([_-])[0-9a-f]{34}\b", r"\1\2ID"),
-    (r"tm_live_\w*(…\w*)?", "TOKEN"),
-    (r'("\w+_ms": )[0-9.]+', r"\1MS"),
-    (r'("created(?:_at)?": )\d+', r"\1TIME"),
-    (r'("price_version": )"[0-9a-f]{16}"', r"\1VERSION"),
-    (r'("upstream_request_id": )"\w+"', r"\1ID"),
-    (r"http://127\.0\.0\.1:\d+", "ORIGIN"),
-    (r"\d{4}-\d\d-\d\d", "DAY"),
-    (r"[ \t\r]+$", ""),
-)
 
 
-class Block(NamedTuple):
-    """One fenced block; ``kind`` is the word behind the language, or empty."""
-
-    language: str
-    kind: str
-    text: str
-    line: int
-
-
-def blocks(page: str) -> list[Block]:
-    source = (ROOT / page).read_text(encoding="utf-8")
-    return [
-        Block(match[1], match[2] or "", match[3], source.count("\n", 0, match.start()) + 1)
-        for match in FENCE.finditer(source)
-    ]
-
-
-def masked(text: str) -> str:
-    for pattern, replacement in MASKS:
-        text = re.sub(pattern, replacement, text, flags=re.MULTILINE)
-    return text.strip()
+def read_blocks(page: str) -> list[Block]:
+    return blocks((ROOT / page).read_text(encoding="utf-8"))
 
 
 class Reader:
@@ -72,36 +41,26 @@ class Reader:
         self.folder = folder
         self.environment = {
             **server.environment,
-            "PATH": f"{Path(PROGRAM).parent}:{server.environment['PATH']}",
+            "PATH": search_path(PROGRAM.parent),
             "URL": server.base_url,
             "KEY": server.key,
         }
 
     def run(self, block: Block) -> str:
         """What the block prints; it must succeed."""
-        command = ["sh", "-eu"] if block.language == "sh" else [sys.executable, "-"]
-        done = subprocess.run(
-            command,
-            input=block.text.replace(OFFICE_URL, self.sandbox.url),
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, f"line {block.line}: {done.stdout}{done.stderr}"
+        block = block._replace(text=block.text.replace(OFFICE_URL, self.sandbox.url))
+        printed = run_block(block, self.folder, self.environment)
         if "catalog apply" in block.text:
             until(
                 lambda: self.server.listed("office-chat").get("available"),
                 "the applied catalog",
                 TAKES_EFFECT_S,
             )
-        return done.stdout
+        return printed
 
     def follow(self, page: str) -> Iterator[tuple[Block, str, Block | None]]:
         """(block, what it printed, the output block that follows it) for all that is run."""
-        found = blocks(page)
+        found = read_blocks(page)
         for block, after in zip(found, [*found[1:], None], strict=True):
             if block.kind == "run":
                 shown = after if after is not None and after.kind == "output" else None
@@ -142,8 +101,8 @@ def test_both_languages_show_the_same_commands() -> None:
 
     def commands(page: str) -> list[tuple[str, str, str]]:
         return [
-            (block.language, block.kind, re.sub(r"(?m)\s*(?<!\S)#.*$", "", block.text))
-            for block in blocks(page)
+            (block.language, block.kind, without_comments(block.text))
+            for block in read_blocks(page)
             if block.kind != "output"
         ]
 
