@@ -97,7 +97,8 @@ def test_what_is_shown_is_what_happens(place: Place, page: Page, tmp_path: Path)
     printed: list[tuple[Block, str]] = []
     ended = 0
     for block in blocks(page.source):
-        if page.source[ended : block.starts].strip():
+        beside = not page.source[ended : block.starts].strip()
+        if not beside or block.language in [ran.language for ran, _ in printed]:
             printed = []
         ended = block.ends
         if block.kind == "run":
