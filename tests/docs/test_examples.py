@@ -1,6 +1,6 @@
 """The documentation is run: every block marked `run` of every page, in order, against a server.
 
-Only the English pages are run: that the Chinese ones have the same blocks is tests/docs/test_manual.py.
+Only the English pages are run: the Chinese ones have the same blocks (tests/docs/test_manual.py).
 Providers of the examples answer by the sandbox, at the prices of the shipped catalog.
 """
 
@@ -93,7 +93,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.path)
 def test_what_is_shown_is_what_happens(place: Place, page: Page, tmp_path: Path) -> None:
-    """Every command works as printed; blocks side by side all print the output that follows them."""
+    """Every command works as printed; blocks side by side print the one output below them."""
     printed: list[tuple[Block, str]] = []
     ended = 0
     for block in blocks(page.source):

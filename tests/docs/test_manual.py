@@ -1,4 +1,4 @@
-"""Both languages of the documentation say the same: files, headings, code; and every link leads on."""
+"""Both languages of the documentation have the same files, headings and code; all links lead on."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def resolved(page: Page, link: str) -> str:
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_chinese_and_english_are_not_mixed_up(page: Page) -> None:
     """Chinese has full-width punctuation without a space before it; English has no Chinese."""
-    text = re.sub(r"`[^`]*`", "", prose(page))
+    text = re.sub(r"`[^`]*`", "x", prose(page))
     if page.lang == "en":
         assert re.findall(r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]+", text) == []
         return
@@ -148,6 +148,4 @@ def test_front_matter_is_demanded() -> None:
     with pytest.raises(ValueError, match="give title"):
         read_page("---\ntitle: A page\n---\n", "en", "page")
     with pytest.raises(ValueError, match="sections are"):
-        read_page(
-            "---\ntitle: A\ndescription: B\nsection: nowhere\norder: 1\n---\n", "en", "page"
-        )
+        read_page("---\ntitle: A\ndescription: B\nsection: nowhere\norder: 1\n---\n", "en", "page")

@@ -1,8 +1,8 @@
 """The pages of the documentation as files: what there is, in which order, what is before and after.
 
 A page is ``docs/LANG/PATH.md`` with front matter (title, description, section, order). Its path is
-its name without ``.md``; ``index`` is the first page and has the empty path. Both languages have the
-same paths (``tests/docs/test_manual.py``).
+its name without ``.md``; ``index`` is the first page and has the empty path. Both languages have
+the same paths (``tests/docs/test_manual.py``).
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Library(msgspec.Struct, frozen=True):
 
 
 def read_page(text: str, lang: str, path: str) -> Page:
-    """A page of its file's text. Raises ValueError where the front matter is not what it must be."""
+    """A page of its file's text. Raises ValueError if the front matter is not what it must be."""
     match = _FRONT_MATTER.match(text)
     if match is None:
         raise ValueError(f"{lang}/{path}: a page begins with front matter between two lines ---")
