@@ -70,7 +70,7 @@ usage_rollup = Table(
 
 rowid: ColumnElement[int] = literal_column("usage_event.rowid", BigInteger)
 duration: ColumnElement[int] = usage_event.c.finished_us - usage_event.c.accepted_us
-_cursor = (
+rolled_up_to = (
     select(func.coalesce(func.max(meta.c.number), 0)).where(meta.c.name == CURSOR).scalar_subquery()
 )
 
@@ -152,7 +152,7 @@ def _raw_sums() -> dict[str, ColumnElement[int]]:
 
 async def rolled_up(conn: Connection) -> int:
     """The last rowid of ``usage_event`` that is in the rollup."""
-    return int((await conn.execute(select(_cursor))).scalar_one())
+    return int((await conn.execute(select(rolled_up_to))).scalar_one())
 
 
 async def newest_row(conn: Connection) -> int:
@@ -167,7 +167,7 @@ async def is_complete(conn: Connection) -> bool:
     hours = select(func.coalesce(func.sum(usage_rollup.c.requests), 0)).where(
         usage_rollup.c.width_us == HOUR_US
     )
-    rows = select(func.count()).select_from(usage_event).where(rowid <= _cursor)
+    rows = select(func.count()).select_from(usage_event).where(rowid <= rolled_up_to)
     found = (await conn.execute(select(hours.scalar_subquery(), rows.scalar_subquery()))).one()
     return int(found[0]) == int(found[1])
 
@@ -300,7 +300,7 @@ def _tail(
         case((table.c.status == "succeeded", 0), else_=1).label("failed"),
         *(measure.label(name) for name, measure in measures.items()),
     ).where(
-        rowid > _cursor,
+        rowid > rolled_up_to,
         by_rowid(table.c.accepted_us) >= from_us,
         by_rowid(table.c.accepted_us) < to_us,
         *of_org(org_id),

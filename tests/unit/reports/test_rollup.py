@@ -8,52 +8,17 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import insert, text
+from sqlalchemy import text
 
 from tests.support.money import NOON_US
 from tests.support.plans import query_plan
+from tests.unit.reports.rows import add, event
 from tokenmarket.reports.periods import days_of
 from tokenmarket.store import usage_rollup
 from tokenmarket.store.database import Database
-from tokenmarket.store.money import usage_event
 from tokenmarket.store.usage_rollup import DAY_US, HOUR_US, QUARTER_US, Bucketing, Filters
 
 NOTHING = Filters()
-
-
-def event(number: int, **columns: object) -> dict[str, object]:
-    row: dict[str, object] = {
-        "request_id": f"req_{number:034x}",
-        "org_id": "org_a",
-        "key_id": "key_1",
-        "accepted_us": NOON_US,
-        "operation": "chat",
-        "model": "m",
-        "provider": "p",
-        "status": "succeeded",
-        "error_code": "",
-        "charge_nano": 7,
-        "uncollected_nano": 0,
-        "refunded_nano": 0,
-        "prompt_tokens": 3,
-        "completion_tokens": 2,
-        "cached_tokens": 1,
-        "reasoning_tokens": 0,
-        "units_json": "",
-        "price_version": "",
-        "windows": "",
-        "receipt": "{}",
-        **columns,
-    }
-    accepted_us = row["accepted_us"]
-    assert isinstance(accepted_us, int)
-    row.setdefault("finished_us", accepted_us + 1_000)
-    return row
-
-
-async def add(database: Database, *rows: dict[str, object]) -> None:
-    async with database.begin() as conn:
-        await conn.execute(insert(usage_event), list(rows))
 
 
 async def total(database: Database, **options: object) -> list[dict[str, int | str]]:
