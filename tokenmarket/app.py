@@ -26,6 +26,7 @@ from tokenmarket.core.catalog import Provider
 from tokenmarket.core.file_urls import FileUrls
 from tokenmarket.core.ids import RequestIds
 from tokenmarket.core.notice_urls import NoticeUrls
+from tokenmarket.exchange import Exchange
 from tokenmarket.files.shelf import Shelf, open_store
 from tokenmarket.files.spool import Spools
 from tokenmarket.gateway import Gateway
@@ -100,6 +101,7 @@ class Server:
         self._admission: Admission
         self._client: UpstreamClient
         self._fetcher: Fetcher
+        self._route_health: RouteHealth
         self._tasks: list[asyncio.Task[None]] = []
         self._sockets: asyncio.Server | None = None
 
@@ -121,9 +123,10 @@ class Server:
         self._client = UpstreamClient(proxies=config.proxies)
         self._fetcher = Fetcher(self._client, proxies=config.proxies)
         monotonic_s = _seconds(clock.monotonic_us)
-        health = RouteHealth(monotonic_s)
-        self.outbound = Outbound(self._client, health, monotonic_s, local=SandboxTransport())
-        self.reports = Reports(self.database, health, clock, self._not_written)
+        self._route_health = RouteHealth(monotonic_s)
+        self.outbound = Outbound(
+            self._client, self._route_health, monotonic_s, local=SandboxTransport()
+        )
         await self._refresh()
         self._wire()
 
@@ -157,10 +160,23 @@ class Server:
             gateway.go_on,
             new_id,
         )
+
+        def running(request_id: str) -> Exchange | None:
+            return gateway.running.get(request_id) or lane.running(request_id)
+
+        self.reports = Reports(
+            self.database,
+            self.wallet,
+            self._route_health,
+            clock,
+            running=gateway.running.values,
+            running_one=running,
+            failed=self._not_written,
+        )
         reads = Reads(
             catalog=self.catalog,
             wallet=self.wallet,
-            running=lambda found: gateway.running.get(found) or lane.running(found),
+            running=running,
             route_state=self.outbound.state,
             posted_receipt=self._posted_receipt,
             usage_rows=self._usage_rows,

@@ -7,6 +7,8 @@ a request whose process died is already in that shape.
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from tokenmarket.billing.funds import Capture
@@ -253,6 +255,14 @@ def render(stored: bytes) -> bytes:
     if stored.startswith(b"{"):
         return stored
     return _encode(shown(_decode_facts(stored)))
+
+
+def document(stored: bytes) -> dict[str, Any]:
+    """The receipt in its public shape, as values."""
+    if stored.startswith(b"{"):
+        found: dict[str, Any] = msgspec.json.decode(stored)
+        return found
+    return shown(_decode_facts(stored))
 
 
 def shown(facts: Facts) -> dict[str, object]:

@@ -4,9 +4,12 @@ usage as requests come in. Neither sees a request; both are a few statements on 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from tokenmarket.billing.clock import Clock
+from tokenmarket.billing.wallet import Wallet
+from tokenmarket.exchange import Exchange
+from tokenmarket.reports.requests import Requests
 from tokenmarket.reports.routes import SAMPLE_S, Counter, RouteMeasurements
 from tokenmarket.store import usage_rollup
 from tokenmarket.store.database import Database
@@ -17,17 +20,23 @@ PAUSE_S = 0.05  # between two batches, for whoever else wants to write
 
 
 class Reports:
-    """Started with the server; ``routes`` has the measurements of routes."""
+    """Started with the server; ``routes`` has the measurements of routes, ``requests`` answers the
+    questions about requests."""
 
     def __init__(
         self,
         database: Database,
+        wallet: Wallet,
         counter: Counter,
         clock: Clock,
+        *,
+        running: Callable[[], Iterable[Exchange]],
+        running_one: Callable[[str], Exchange | None],
         failed: Callable[[str, Exception], object],
     ) -> None:
         """``failed`` is told of what could not be written: (what, why)."""
         self.routes = RouteMeasurements(database, counter)
+        self.requests = Requests(database, wallet, running, running_one, clock)
         self._database = database
         self._clock = clock
         self._failed = failed

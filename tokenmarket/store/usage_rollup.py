@@ -250,6 +250,7 @@ def _width_us(from_us: int, to_us: int, bucketing: Bucketing | None) -> int:
     """Hours, if everything falls on whole hours."""
     places = [from_us, to_us]
     if bucketing is not None:
+        places.append(bucketing.size_us)
         places += [until_us for until_us, _ in bucketing.offsets[:-1]]
         places += [offset_us for _, offset_us in bucketing.offsets]
     return QUARTER_US if any(place % HOUR_US for place in places) else HOUR_US

@@ -1,0 +1,216 @@
+"""Usage and cost: sums by day, model, key, member, team, provider or operation, beside the same
+number of days before.
+
+Every number of a report comes from one query over the same rows, so chart, table, total and CSV
+agree to the last digit. A key's usage is that of the member who made it and of the key's team.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from datetime import date, timedelta
+from typing import Final, NamedTuple
+
+from tokenmarket.reports.asking import Asked, Span, before
+from tokenmarket.reports.names import Names, filters_of
+from tokenmarket.reports.periods import day_of_bucket, days_of
+from tokenmarket.store.database import Database
+from tokenmarket.store.usage_rollup import Filters, sums
+
+GROUPS: Final = ("day", "model", "key", "member", "team", "provider", "operation")
+METRICS: Final = ("charge", "requests", "tokens")
+SERIES_MAX: Final = 5
+
+# what is asked of SQL for a group
+_COLUMN: Final = {
+    "day": "model",  # the chart of days is by model
+    "model": "model",
+    "key": "key_id",
+    "member": "key_id",
+    "team": "key_id",
+    "provider": "provider",
+    "operation": "operation",
+}
+
+
+class Sums(NamedTuple):
+    """Of some requests; they can be added."""
+
+    requests: int = 0
+    failed: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    charge_nano: int = 0
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+    def of(self, metric: str) -> int:
+        """One of METRICS."""
+        if metric == "requests":
+            return self.requests
+        return self.tokens if metric == "tokens" else self.charge_nano
+
+
+def added(some: Iterable[Sums]) -> Sums:
+    """The sum."""
+    columns = list(zip(*some, strict=True))
+    return Sums(*(sum(column) for column in columns)) if columns else Sums()
+
+
+class Row(NamedTuple):
+    """One group: ``name`` is its id (of a day, 2026-11-23), ``before`` the period before."""
+
+    name: str
+    sums: Sums
+    before: Sums
+
+
+class Cell(NamedTuple):
+    """One group on one day."""
+
+    day: date
+    name: str
+    sums: Sums
+
+
+class Usage(NamedTuple):
+    """``cells``: every day and group with usage; ``rows`` are their sums by group, the greatest
+    charge first (days in their order), ``total`` those of everything."""
+
+    span: Span
+    group: str
+    rows: list[Row]
+    total: Sums
+    total_before: Sums
+    cells: list[Cell]
+
+    @property
+    def days(self) -> list[date]:
+        """Every day of the span."""
+        first = self.span.first_day
+        return [first + timedelta(days=number) for number in range(self.span.days)]
+
+
+class Series(NamedTuple):
+    """A colour of the chart; ``name`` None: all others together. ``values``: one per day."""
+
+    name: str | None
+    total: int
+    values: list[int]
+
+
+async def usage(
+    database: Database, org_id: str | None, asked: Asked, group: str, names: Names | None
+) -> Usage:
+    """``group`` is one of GROUPS. Members and teams need names."""
+    span, earlier = asked.span, before(asked.span)
+    filters = filters_of(asked, names, ())
+    named = _namer(group, names)
+    column = _COLUMN[group]
+    async with database.read() as conn:
+        now = await sums(
+            conn,
+            org_id,
+            span.from_us,
+            span.to_us,
+            (column,),
+            filters,
+            days_of(span.zone, span.from_us, span.to_us),
+        )
+        then = await sums(conn, org_id, earlier.from_us, earlier.to_us, (column,), filters)
+    cells = [
+        Cell(day_of_bucket(int(row["bucket"])), named(str(row[column])), _sums(row)) for row in now
+    ]
+    past: defaultdict[str, Sums] = defaultdict(Sums)
+    for row in then:
+        name = named(str(row[column]))
+        past[name] = added((past[name], _sums(row)))
+    return Usage(
+        span,
+        group,
+        _days(cells, span) if group == "day" else _groups(cells, past),
+        added(cell.sums for cell in cells),
+        added(past.values()),
+        _folded(cells),
+    )
+
+
+async def total(
+    database: Database, org_id: str | None, span: Span, filters: Filters | None = None
+) -> Sums:
+    """Of a stretch of time."""
+    async with database.read() as conn:
+        rows = await sums(conn, org_id, span.from_us, span.to_us, (), filters or Filters())
+    return added(_sums(row) for row in rows)
+
+
+def series(report: Usage, metric: str) -> list[Series]:
+    """The five greatest groups, and the others as one."""
+    totals: defaultdict[str, int] = defaultdict(int)
+    for cell in report.cells:
+        totals[cell.name] += cell.sums.of(metric)
+    names = sorted((name for name in totals if totals[name]), key=lambda one: (-totals[one], one))
+    shown = names[:SERIES_MAX]
+    days = {day: index for index, day in enumerate(report.days)}
+    values: dict[str | None, list[int]] = {name: [0] * len(days) for name in shown}
+    if len(names) > SERIES_MAX:
+        values[None] = [0] * len(days)
+    for cell in report.cells:
+        amount = cell.sums.of(metric)
+        if amount:
+            values[cell.name if cell.name in values else None][days[cell.day]] += amount
+    return [Series(name, sum(found), found) for name, found in values.items()]
+
+
+def by_day(report: Usage) -> list[Sums]:
+    """One per day of the span."""
+    found: defaultdict[date, list[Sums]] = defaultdict(list)
+    for cell in report.cells:
+        found[cell.day].append(cell.sums)
+    return [added(found[day]) for day in report.days]
+
+
+def _sums(row: dict[str, int | str]) -> Sums:
+    return Sums(*(int(row[name]) for name in Sums._fields))
+
+
+def _namer(group: str, names: Names | None) -> Callable[[str], str]:
+    """From what SQL gives to the group's id."""
+    if group == "member" and names is not None:
+        return names.member_of
+    if group == "team" and names is not None:
+        return names.team_of
+    return str
+
+
+def _groups(cells: list[Cell], past: dict[str, Sums]) -> list[Row]:
+    """Groups of the time before that have nothing now are rows too."""
+    present: defaultdict[str, list[Sums]] = defaultdict(list)
+    for cell in cells:
+        present[cell.name].append(cell.sums)
+    rows = [
+        Row(name, added(present.get(name, ())), past.get(name, Sums()))
+        for name in {*present, *past}
+    ]
+    return sorted(rows, key=lambda row: (-row.sums.charge_nano, -row.sums.requests, row.name))
+
+
+def _days(cells: list[Cell], span: Span) -> list[Row]:
+    """Days with usage, in their order."""
+    found: defaultdict[date, list[Sums]] = defaultdict(list)
+    for cell in cells:
+        found[cell.day].append(cell.sums)
+    return [Row(day.isoformat(), added(found[day]), Sums()) for day in sorted(found)]
+
+
+def _folded(cells: list[Cell]) -> list[Cell]:
+    """One cell per day and group: several keys may be one member's."""
+    found: defaultdict[tuple[date, str], list[Sums]] = defaultdict(list)
+    for cell in cells:
+        found[cell.day, cell.name].append(cell.sums)
+    return [Cell(day, name, added(some)) for (day, name), some in sorted(found.items())]
