@@ -16,8 +16,9 @@ import asyncio
 import hashlib
 import ipaddress
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
+from tokenmarket.accounts.failures import Failures, address_of, bound
 from tokenmarket.billing.clock import Clock
 from tokenmarket.core import keys
 from tokenmarket.core.errors import ApiError
@@ -32,13 +33,8 @@ if TYPE_CHECKING:
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-_K = TypeVar("_K")
-_V = TypeVar("_V")
-
 UNKNOWN_MAX = 10_000  # entries of the negative cache
 UNKNOWN_S = 5
-ADDRESSES_MAX = 10_000
-FAILURES_PER_MINUTE = 100  # per IPv4 address or IPv6 /64
 USE_SWEEP_S = 60
 _ROWS_PER_QUERY = 500
 
@@ -111,7 +107,7 @@ class Accounts:
         self._hash = hashlib.blake2b(key=pepper, digest_size=32)
         self._callers: dict[bytes, Caller] = {}
         self._unknown: dict[bytes, int] = {}
-        self._failures = _Failures()
+        self._failures = Failures()
         self._loading = asyncio.Lock()
         self._generation = -1
         self._swept_us = clock.monotonic_us()
@@ -194,7 +190,7 @@ class Accounts:
             if generation != self._generation:
                 self._generation = -1  # a refresh may have passed this row while it was on its way
             if found is None:
-                _bound(self._unknown, UNKNOWN_MAX)
+                bound(self._unknown, UNKNOWN_MAX)
                 self._unknown[digest] = now_us + UNKNOWN_S * 1_000_000
                 self._failures.add(address, now_us)
                 raise _unknown_key()
@@ -247,57 +243,8 @@ class Accounts:
                 caller.last_used_day = today
 
 
-class _Failures:
-    """Failed authentications per address in the current minute; bounded."""
-
-    __slots__ = ("_counts",)
-
-    def __init__(self) -> None:
-        self._counts: dict[str, tuple[int, int]] = {}  # address -> (minute, failures)
-
-    def add(self, address: str | None, now_us: int) -> None:
-        source = _source(address)
-        minute = now_us // 60_000_000
-        seen_minute, count = self._counts.get(source, (minute, 0))
-        if source not in self._counts:
-            _bound(self._counts, ADDRESSES_MAX)
-        self._counts[source] = (minute, count + 1 if seen_minute == minute else 1)
-
-    def check(self, address: str | None, now_us: int) -> None:
-        """ApiError QUOTA_001 when this address has used up its failures for this minute."""
-        minute = now_us // 60_000_000
-        seen_minute, count = self._counts.get(_source(address), (minute, 0))
-        if seen_minute == minute and count >= FAILURES_PER_MINUTE:
-            raise ApiError(
-                "QUOTA_001",
-                "Too many unknown API keys from this address; try again in a minute.",
-                reason="too_many_failed_authentications",
-                retry_after_s=60 - now_us // 1_000_000 % 60,
-            )
-
-
-def _source(address: str | None) -> str:
-    """IPv4 address or IPv6 /64: who has one IPv6 address has 2**64 of them."""
-    parsed = _address(address)
-    if parsed is None:
-        return ""
-    if isinstance(parsed, ipaddress.IPv6Address):
-        return format(int(parsed) >> 64, "x")
-    return str(parsed)
-
-
-def _address(text: str | None) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        parsed = ipaddress.ip_address((text or "").partition("%")[0])
-    except ValueError:
-        return None
-    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
-        return parsed.ipv4_mapped  # a dual-stack socket shows IPv4 callers like this
-    return parsed
-
-
 def _inside(address: str | None, networks: tuple[Network, ...]) -> bool:
-    parsed = _address(address)
+    parsed = address_of(address)
     return parsed is not None and any(parsed in network for network in networks)
 
 
@@ -307,12 +254,6 @@ def _set(names: tuple[str, ...] | None) -> frozenset[str] | None:
 
 def _networks(texts: tuple[str, ...] | None) -> tuple[Network, ...] | None:
     return None if texts is None else tuple(ipaddress.ip_network(text) for text in texts)
-
-
-def _bound(entries: dict[_K, _V], entries_max: int) -> None:
-    """Make room for one more by dropping the oldest."""
-    if len(entries) >= entries_max:
-        del entries[next(iter(entries))]
 
 
 def _refusal(reason: str, message: str) -> ApiError:

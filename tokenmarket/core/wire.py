@@ -17,7 +17,9 @@ from tokenmarket.core.uploads import Spool
 
 _UNSAFE = re.compile(r"[^\x21-\x7e]+")
 _CHARSET = re.compile(rb'charset\s*=\s*"?([^\s";]*)')
-_KEY_IN_QUERY = re.compile(rb"(?:^|&)(?:api_?key|key|token|access_token)=|tm_(?:live|test)_", re.I)
+_KEY_IN_QUERY = re.compile(
+    rb"(?:^|&)(?:api_?key|key|token|access_token)=|tm_(?:live|test|adm|whk)_", re.I
+)
 
 
 class ClientGone(Exception):

@@ -21,13 +21,21 @@ from sqlalchemy import (
     select,
 )
 
-from tokenmarket.store import money, people_tables, route_rows, tables, usage_rollup
+from tokenmarket.store import (
+    manage_tables,
+    money,
+    people_tables,
+    route_rows,
+    tables,
+    usage_rollup,
+    webhook_tables,
+)
 from tokenmarket.store.database import Database, StoreError
 
-HEAD = "0005"  # the newest file in store/migrations/versions
-REVISIONS = ("0001", "0002", "0003", "0005")
+HEAD = "0007"  # the newest file in store/migrations/versions
+REVISIONS = ("0001", "0002", "0003", "0005", "0007")
 # Each hangs its tables on the one ``metadata`` when it is imported.
-TABLES = (tables, money, people_tables, route_rows, usage_rollup)
+TABLES = (tables, money, people_tables, route_rows, usage_rollup, manage_tables, webhook_tables)
 metadata = tables.metadata
 
 # Alembic's own table, as Alembic makes it.

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.unit.accounts.clock import HandClock
-from tokenmarket.accounts import Accounts, admin, callers
+from tokenmarket.accounts import Accounts, admin, callers, failures
 from tokenmarket.accounts.admin import KeyWishes, NewKey
 from tokenmarket.core import keys
 from tokenmarket.core.errors import ApiError
@@ -115,7 +115,7 @@ async def test_the_negative_cache_is_bounded(
     accounts: Accounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(callers, "UNKNOWN_MAX", 10)
-    monkeypatch.setattr(callers, "ADDRESSES_MAX", 10)
+    monkeypatch.setattr(failures, "ADDRESSES_MAX", 10)
     for number in range(30):
         await refused(accounts, unknown(), f"198.51.100.{number}")
     assert len(accounts._unknown) == 10
@@ -128,7 +128,7 @@ async def test_an_address_that_guesses_is_stopped_and_its_good_keys_are_not(
     key = await made(database, clock)
     late = await made(database, clock)
     await accounts.authenticate(key.token, HERE)
-    for _ in range(callers.FAILURES_PER_MINUTE):
+    for _ in range(failures.FAILURES_PER_MINUTE):
         assert (await refused(accounts, unknown())).code == "AUTH_001"
     before = database.operations
     error = await refused(accounts, unknown())
@@ -144,7 +144,7 @@ async def test_an_address_that_guesses_is_stopped_and_its_good_keys_are_not(
 
 
 async def test_one_ipv6_network_counts_as_one_address(accounts: Accounts) -> None:
-    for number in range(callers.FAILURES_PER_MINUTE):
+    for number in range(failures.FAILURES_PER_MINUTE):
         await refused(accounts, unknown(), f"2001:db8::{number:x}")
     assert (await refused(accounts, unknown(), "2001:db8::ffff:1")).code == "QUOTA_001"
     assert (await refused(accounts, unknown(), "2001:db8:0:1::1")).code == "AUTH_001"

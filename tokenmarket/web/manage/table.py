@@ -1,0 +1,10 @@
+"""All endpoints of the management API: one row per module. What is not here does not exist."""
+
+from __future__ import annotations
+
+from tokenmarket.web.manage import access
+from tokenmarket.web.manage.endpoint import Endpoint
+
+ENDPOINTS: list[Endpoint] = [
+    *access.ENDPOINTS,
+]
