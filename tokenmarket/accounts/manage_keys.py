@@ -19,7 +19,7 @@ from tokenmarket.accounts import members, people
 from tokenmarket.accounts.admin import PEPPER_VERSION, NotThere, Refused, checked_name
 from tokenmarket.core import ids, keys
 from tokenmarket.core.errors import ApiError
-from tokenmarket.core.roles import ROLES, permissions_of
+from tokenmarket.core.roles import ROLES, covers
 from tokenmarket.store import accounts as rows
 from tokenmarket.store import manage_keys
 from tokenmarket.store.accounts import OrgRow
@@ -61,7 +61,7 @@ def may_give(giver: str, role: str) -> bool:
     """Whether who has the role ``giver`` (or is an operator) has every right of ``role``."""
     if role == OPERATOR or giver == OPERATOR:
         return giver == OPERATOR
-    return permissions_of(role) <= permissions_of(giver)
+    return covers(giver, role)
 
 
 async def create(

@@ -10,7 +10,7 @@ from tokenmarket.accounts import manage_keys
 from tokenmarket.accounts.manage_keys import OPERATOR as OPERATOR_ROLE
 from tokenmarket.core import sealing
 from tokenmarket.core.keys import hint
-from tokenmarket.core.roles import permissions_of
+from tokenmarket.core.roles import PERMISSIONS, may
 from tokenmarket.store import accounts as rows
 from tokenmarket.store import manage_keys as key_rows
 from tokenmarket.store.manage_keys import ManageKeyRow
@@ -80,7 +80,7 @@ async def current(call: Call) -> CurrentKey:
         async with call.parts.database.read() as conn:
             org = await rows.org_by_id(conn, call.org_id)
         name = None if org is None else org.name
-    rights = [OPERATOR_ROLE] if call.role == OPERATOR_ROLE else sorted(permissions_of(call.role))
+    rights = [one for one in PERMISSIONS if may(call.role, one)] or [OPERATOR_ROLE]
     more = {"organization": name, "permissions": rights}
     return msgspec.convert({**shown(call.key), **more}, CurrentKey)
 
