@@ -15,7 +15,6 @@ import os
 
 import msgspec
 
-from tokenmarket.accounts import members, people
 from tokenmarket.accounts.admin import PEPPER_VERSION, NotThere, Refused, checked_name
 from tokenmarket.core import ids, keys
 from tokenmarket.core.errors import ApiError
@@ -144,9 +143,10 @@ async def authenticate(database: Database, token: str, pepper: bytes, now_us: in
         )
     async with database.read() as conn:
         row = await manage_keys.key_by_digest(conn, keys.digest(token, pepper).hex())
-        org = None
-        if row is not None and row.org_id:
-            org = await rows.org_by_id(conn, row.org_id)
+        org, stands = None, True
+        if row is not None:
+            stands = await _maker_stands(conn, row)
+            org = await rows.org_by_id(conn, row.org_id) if row.org_id else None
     if row is None:
         raise refusal("unknown_key", "This management key does not exist.")
     if row.disabled_at_s is not None:
@@ -155,7 +155,7 @@ async def authenticate(database: Database, token: str, pepper: bytes, now_us: in
         raise refusal("key_expired", "This management key has expired.")
     if row.org_id and (org is None or org.disabled_at_s is not None):
         raise refusal("organization_disabled", "The organisation of this key is disabled.")
-    if not await _maker_stands(database, row):
+    if not stands:
         raise refusal("maker_gone", "Who made this key does not have its rights any more.")
     return ManageCaller(row, org)
 
@@ -164,17 +164,12 @@ def refusal(reason: str, message: str) -> ApiError:
     return ApiError("AUTH_001", message, reason=reason)
 
 
-async def _maker_stands(database: Database, row: ManageKeyRow) -> bool:
-    kind, _, maker = row.maker.partition(":")
+async def _maker_stands(conn: Connection, row: ManageKeyRow) -> bool:
+    kind, _, user_id = row.maker.partition(":")
     if kind != "user":
         return True
-    user = await people.find(database, maker)
-    if user is None or user.disabled_at_s is not None:
-        return False
-    if not row.org_id:
-        return user.operator
-    membership = await members.membership(database, row.org_id, maker)
-    return membership is not None and may_give(membership.role, row.role)
+    operator, role = await manage_keys.rights_of(conn, row.org_id, user_id)
+    return operator if not row.org_id else role is not None and may_give(role, row.role)
 
 
 async def _audit(
@@ -185,4 +180,5 @@ async def _audit(
     row: ManageKeyRow,
     detail: dict[str, object],
 ) -> None:
-    await rows.append_audit(conn, now_us, actor, action, row.id, {"org": row.org_id, **detail})
+    org_id = row.org_id or None
+    await rows.append_audit(conn, now_us, actor, action, row.id, detail, org_id=org_id)

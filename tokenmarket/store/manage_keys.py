@@ -15,6 +15,7 @@ from sqlalchemy.dialects.sqlite import insert as insert_or_skip
 from tokenmarket.core import sealing
 from tokenmarket.store.database import Connection
 from tokenmarket.store.manage_tables import manage_answer, manage_key
+from tokenmarket.store.people_tables import membership, person
 
 
 class ManageKeyRow(msgspec.Struct, frozen=True):
@@ -90,6 +91,21 @@ async def mark_used(conn: Connection, org_id: str, key_id: str, at_us: int) -> N
         .where(manage_key.c.org_id == org_id, manage_key.c.id == key_id)
         .values(last_used_us=at_us)
     )
+
+
+async def rights_of(conn: Connection, org_id: str, user_id: str) -> tuple[bool, str | None]:
+    """Whether a person is an operator now, and the role in this organisation; neither for one who
+    is disabled or gone."""
+    query = (
+        select(person.c.operator, membership.c.role)
+        .select_from(person)
+        .outerjoin(
+            membership, (membership.c.user_id == person.c.id) & (membership.c.org_id == org_id)
+        )
+        .where(person.c.id == user_id, person.c.disabled_at_s.is_(None))
+    )
+    row = (await conn.execute(query)).one_or_none()
+    return (False, None) if row is None else (bool(row[0]), row[1])
 
 
 # ------------------------------------------------------------------------------------ kept answers

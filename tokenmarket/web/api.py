@@ -7,6 +7,7 @@ Every row is authenticated (``design/security.md`` A9): operations in ``gateway.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import cache
 
 from tokenmarket.accounts import Accounts, Caller
 from tokenmarket.billing.clock import Clock
@@ -19,6 +20,7 @@ from tokenmarket.web import cohere
 from tokenmarket.web.files import Files
 from tokenmarket.web.health import Health
 from tokenmarket.web.notices import Notices
+from tokenmarket.web.openapi import document
 from tokenmarket.web.reads import Reads
 from tokenmarket.web.site.doors import PLAYGROUND, Doors, is_page
 from tokenmarket.web.videos import Videos
@@ -72,7 +74,7 @@ class Api:
         self._docs_url = docs_url
         self._exact = reads.exact(PREFIX)
         self._prefixes = reads.prefixes(PREFIX)
-        self._public = health.pages()
+        self._public = {**health.pages(), f"{PREFIX}/openapi.json": _description}
         self.files: Files | None = None  # stored results
         self.videos: Videos | None = None  # tasks of their own, over ``tasks/``
         self.notices: Notices | None = None  # what providers tell of them
@@ -205,6 +207,14 @@ class Api:
             b"cache-control: no-store\r\n" % (inbound.request_id.encode("ascii"), ms)
         )
         return 200, head + self.limits_head(caller), body
+
+
+@cache
+def _description() -> tuple[int, bytes, bytes]:
+    """This API as OpenAPI, for anybody; made when it is first asked for."""
+    head = b"content-type: application/json\r\ncache-control: public, max-age=300\r\n"
+    head += b"access-control-allow-origin: *\r\n"  # so that any viewer in a browser can read it
+    return 200, head, document.encoded(document.public_document())
 
 
 def _only_get(method: str) -> None:

@@ -117,7 +117,7 @@ async def disable(call: Call) -> ManagementKey:
     return _document(row)
 
 
-_TAG = "management keys"
+_TAG = "Management keys"
 ENDPOINTS = [
     Endpoint("GET", "/key", ANY, current, None, CurrentKey, "The key that asks.", _TAG),
     Endpoint(

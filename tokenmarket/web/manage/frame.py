@@ -29,7 +29,7 @@ from tokenmarket.web.manage.replays import Replay, key_of
 from tokenmarket.web.reads import query_values
 
 if TYPE_CHECKING:
-    from tokenmarket.web.site.parts import Parts
+    from tokenmarket.web.manage.endpoint import Parts
 
 BODY_BYTES_MAX = 1_000_000
 RPM = 300  # of one key

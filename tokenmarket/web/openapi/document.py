@@ -6,7 +6,7 @@ Everything in English; the reference page looks each text up in the visitor's la
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -67,10 +67,27 @@ PAID_HEADERS = {
     "x-tokenmarket-attempts": "How many providers were tried.",
     "x-tokenmarket-dropped-params": "Parameters that the provider could not express.",
 }
+TASK_HEADERS = {
+    name: text
+    for name, text in PAID_HEADERS.items()
+    if name not in ("x-tokenmarket-cost", "x-tokenmarket-balance")
+}
 IDEMPOTENCY = (
     "Any text of at most 255 characters. The same key with the same body repeats the first answer "
     "for 24 hours."
 )
+TAGS = {
+    "chat": "Chat and completions",
+    "embeddings": "Embeddings",
+    "rerank": "Rerank",
+    "moderation": "Moderation",
+    "images": "Images",
+    "audio": "Audio",
+    "videos": "Videos",
+    "models": "Models",
+    "account": "Account and receipts",
+    "description": "This description as a file",
+}
 TITLE = "TokenMarket API"
 ABOUT = "One API for every model: chat, embeddings, pictures, sound, rerank, moderation and video."
 MANAGE_TITLE = "TokenMarket management API"
@@ -93,7 +110,9 @@ def public_document() -> Schema:
                 shown["operationId"] += f"_{number}"
                 shown["x-same-as"] = row.path
             paths.setdefault(path, {})[row.method.lower()] = shown
-    return _document(TITLE, ABOUT, paths, schemas, "tm_live_…")
+    document = _document(TITLE, ABOUT, paths, schemas, "tm_live_…")
+    document["tags"] = [{"name": name, "description": text} for name, text in TAGS.items()]
+    return document
 
 
 def manage_document(endpoints: Sequence[Endpoint]) -> Schema:
@@ -103,11 +122,30 @@ def manage_document(endpoints: Sequence[Endpoint]) -> Schema:
     for row in endpoints:
         shown = _endpoint(row, schemas)
         paths.setdefault(PREFIX + row.path, {})[row.method.lower()] = shown
-    return _document(MANAGE_TITLE, MANAGE_ABOUT, paths, schemas, "tm_adm_…")
+    document = _document(MANAGE_TITLE, MANAGE_ABOUT, paths, schemas, "tm_adm_…")
+    tags = dict.fromkeys(row.tag for row in endpoints)
+    document["tags"] = [{"name": tag, "description": tag} for tag in tags]
+    return document
 
 
 def encoded(document: Schema) -> bytes:
     return msgspec.json.encode(document)
+
+
+def texts(document: object) -> set[str]:
+    """Every text of a document that people read, to be looked up in their language."""
+    if isinstance(document, list):
+        return set[str]().union(*(texts(one) for one in cast("list[object]", document)))
+    if not isinstance(document, dict):
+        return set()
+    found: set[str] = set()
+    for name, value in cast("dict[str, object]", document).items():
+        if isinstance(value, str):
+            if name in ("summary", "description", "title") and value != "OK":
+                found.add(value)
+        elif name not in ("example", "enum", "x-codes"):
+            found |= texts(value)
+    return found
 
 
 def _document(title: str, about: str, paths: Schema, schemas: Schemas, key: str) -> Schema:
@@ -145,7 +183,9 @@ def _operation(row: Operation, schemas: Schemas) -> Schema:
     codes = (*row.codes, *(() if row.public else EVERYWHERE), *(PAID if row.costs else ()))
     if _names_in(row.path):
         codes = (*codes, "REQUEST_004", *(("MODEL_001",) if row.tag == "models" else ()))
-    headers = PAID_HEADERS if row.costs else HEADERS
+    headers = HEADERS
+    if row.costs:  # a task's cost is known at its end, and told in the task
+        headers = TASK_HEADERS if row.tag == "videos" else PAID_HEADERS
     shown["responses"] = {"200": _success(row, schemas, headers), **_errors(codes)}
     if row.public:
         shown["security"] = []

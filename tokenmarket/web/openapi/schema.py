@@ -7,7 +7,7 @@ are walked here. A ``Raw`` field is "anything" unless ``texts.RAW`` says what we
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from msgspec import inspect
@@ -52,7 +52,7 @@ class Schemas:
         if plain is not None:
             return dict(plain)
         if isinstance(info, inspect.Metadata):
-            return {**self._schema(info.type), **(info.extra_json_schema or {})}
+            return self._schema(info.type)
         if isinstance(info, inspect.StructType):
             return self._struct(info)
         if isinstance(info, inspect.UnionType):
@@ -118,7 +118,7 @@ class Schemas:
         if not schema:
             known = self._raw(struct, field.encode_name)
             if known is not None:
-                schema = dict(known) if isinstance(known, Mapping) else self.of(known)
+                schema = cast("Schema", known) if isinstance(known, dict) else self.of(known)
         text = self._describe(struct, field.encode_name)
         if text is None:
             self.undescribed.append(f"{struct}.{field.encode_name}")
@@ -131,9 +131,10 @@ class Schemas:
 
 
 def about(cls: type[msgspec.Struct]) -> str:
-    """What a struct of the web's says about itself; types from below speak to developers."""
+    """What a struct made for a description says; the docstrings of others speak to developers."""
     text = cls.__doc__ or ""
-    if not cls.__module__.startswith("tokenmarket.web.") or text.startswith(f"{cls.__name__}("):
+    ours = cls.__module__.startswith(("tokenmarket.web.openapi.", "tokenmarket.web.manage."))
+    if not ours or text.startswith(f"{cls.__name__}("):
         return ""
     return " ".join(text.split("\n\n")[0].split()).replace("``", "`")
 

@@ -1,0 +1,163 @@
+"""A management API without a server: real database, real keys, a clock and a client to look at."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+from sqlalchemy import insert, update
+
+from tests.unit.accounts.clock import HandClock
+from tokenmarket.accounts import admin, manage_keys
+from tokenmarket.core import ids, sealing
+from tokenmarket.core.errors import ApiError
+from tokenmarket.core.wire import Inbound
+from tokenmarket.replies import error_body, error_lines
+from tokenmarket.store.accounts import OrgRow
+from tokenmarket.store.database import Database
+from tokenmarket.store.people_tables import membership, person
+from tokenmarket.web.manage.endpoint import PREFIX, Endpoint
+from tokenmarket.web.manage.frame import Manage
+from tokenmarket.web.manage.table import ENDPOINTS
+
+ROOT = sealing.Root(b"r" * 32)
+PEPPER = ROOT.derive(sealing.PEPPER)
+NOW_US = HandClock().wall_us()
+
+
+class Caller:
+    """The client's connection."""
+
+    cancellable = False
+    gone = False
+    begun = False
+
+    def __init__(self) -> None:
+        self.answer: tuple[int, bytes, bytes] | None = None
+
+    def respond(self, status: int, head: bytes, body: bytes) -> None:
+        assert self.answer is None
+        self.answer = (status, head, body)
+
+
+@dataclass
+class Answer:
+    status: int
+    head: str
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def code(self) -> str:
+        return self.json["error"]["code"]
+
+
+@dataclass
+class Desk:
+    """``ask`` is one request with a key."""
+
+    database: Database
+    endpoints: list[Endpoint] = field(default_factory=lambda: list(ENDPOINTS))
+    clock: HandClock = field(default_factory=HandClock)
+    crashes: list[Exception] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.parts: Any = SimpleNamespace(
+            database=self.database,
+            clock=self.clock,
+            root=ROOT,
+            telemetry=SimpleNamespace(crash=lambda _, error: self.crashes.append(error)),
+        )
+        self.manage = Manage(lambda: self.parts, self.endpoints, refusal, lambda: b"{}")
+
+    async def ask(
+        self,
+        key: str | None,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        address: str = "203.0.113.9",
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
+        data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body)
+        raw = data if isinstance(data, bytes) else data.encode()
+        sent = {name.lower().encode(): value.encode() for name, value in (headers or {}).items()}
+        if key is not None:
+            sent[b"authorization"] = f"Bearer {key}".encode()
+        path, _, query = path.partition("?")
+        inbound = Inbound(
+            "req_1", method, PREFIX + path, query.encode(), sent, raw, address, NOW_US, 0
+        )
+        caller: Any = Caller()
+        await self.manage.handle(inbound, caller)
+        assert caller.answer is not None
+        status, head, answer = caller.answer
+        return Answer(status, head.decode(), answer)
+
+    async def org(self, name: str) -> OrgRow:
+        async with self.database.begin() as conn:
+            return await admin.create_org(conn, name, now_us=self.clock.wall_us(), actor="test")
+
+    async def key(
+        self,
+        org_id: str,
+        role: str,
+        *,
+        maker: str = "cli:0",
+        giver: str = "owner",
+        expires_at_s: int | None = None,
+    ) -> manage_keys.NewManageKey:
+        async with self.database.begin() as conn:
+            return await manage_keys.create(
+                conn,
+                org_id=org_id,
+                role=role,
+                name="a key",
+                expires_at_s=expires_at_s,
+                pepper=PEPPER,
+                giver=giver if org_id else "operator",
+                maker=maker,
+                actor=maker,
+                now_us=self.clock.wall_us(),
+            )
+
+    async def person(self, org_id: str, role: str | None, *, operator: bool = False) -> str:
+        """The id of somebody with this role there."""
+        user_id = ids.new_id("usr", self.clock.wall_us(), os.urandom(ids.RANDOM_BYTES))
+        async with self.database.begin() as conn:
+            await conn.execute(
+                insert(person).values(
+                    id=user_id,
+                    email=f"{user_id}@example.org",
+                    name="Somebody",
+                    password_hash="",
+                    operator=int(operator),
+                    language="en",
+                    theme="auto",
+                    currency="USD",
+                    time_zone="UTC",
+                    created_us=0,
+                )
+            )
+            if role is not None:
+                await conn.execute(
+                    insert(membership).values(
+                        org_id=org_id, user_id=user_id, role=role, created_us=0
+                    )
+                )
+        return user_id
+
+    async def change(self, table: Any, where: Any, **values: Any) -> None:
+        async with self.database.begin() as conn:
+            await conn.execute(update(table).where(where).values(**values))
+
+
+def refusal(request_id: str, error: ApiError, ms: int) -> tuple[bytes, bytes]:
+    return error_lines(error), error_body(error, request_id, "https://docs.test")
