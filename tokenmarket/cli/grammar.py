@@ -43,7 +43,17 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"tokenmarket {__version__}")
     groups = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_serving, _orgs, _keys, _credit, _providers, _catalog, _webhooks, _checks):
+    for add in (
+        _serving,
+        _orgs,
+        _keys,
+        _manage_keys,
+        _credit,
+        _providers,
+        _catalog,
+        _webhooks,
+        _checks,
+    ):
         add(groups)
     return parser
 
@@ -97,6 +107,21 @@ def _keys(groups: Groups) -> None:
         metavar="TIME",
         help="how long the old key stays valid: 0, 30m, 24h (default), 7d",
     )
+
+
+def _manage_keys(groups: Groups) -> None:
+    key = _group(groups, "manage-key", "keys of the management API")
+    create = _leaf(key, "create", "manage_keys:create", "create one; it is shown once")
+    create.add_argument("--role", metavar="ROLE", help="owner unless said otherwise")
+    create.add_argument("--name", metavar="N", default="default", help="what people call the key")
+    create.add_argument("--expires", type=moment, metavar="DATE", help="at most a year from now")
+    listing = _leaf(key, "list", "manage_keys:listing", "list them, without the keys")
+    disable = _leaf(key, "disable", "manage_keys:disable", "disable one, at once and for good")
+    disable.add_argument("id", metavar="ID")
+    for leaf in (create, listing, disable):
+        leaf.add_argument(
+            "--org", metavar="NAME", help="organisation, name or id; without it: operators' keys"
+        )
 
 
 def _credit(groups: Groups) -> None:

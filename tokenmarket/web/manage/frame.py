@@ -29,7 +29,7 @@ from tokenmarket.web.manage.replays import Replay, key_of
 from tokenmarket.web.reads import query_values
 
 if TYPE_CHECKING:
-    from tokenmarket.web.manage.endpoint import Parts
+    from tokenmarket.web.site.parts import Parts
 
 BODY_BYTES_MAX = 1_000_000
 RPM = 300  # of one key
@@ -63,10 +63,6 @@ class Manage:
         self._decoders = {
             row.body: msgspec.json.Decoder(row.body).decode for row in endpoints if row.body
         }
-
-    @staticmethod
-    def owns(path: str) -> bool:
-        return path.startswith(PREFIX)
 
     async def handle(self, inbound: Inbound, client: Client) -> None:
         """Answer one request."""
