@@ -1,0 +1,33 @@
+"""The events that an organisation's webhook endpoints can be told of, and the body of one.
+
+The texts are English msgids for the pages. Signing and retries are ``core/video/webhooks.py``'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+EVENT_TYPES: dict[str, str] = {
+    "video.completed": "A video is ready.",
+    "video.failed": "A video could not be made.",
+    "video.cancelled": "A video was cancelled.",
+    "balance.low": "The balance has fallen below the alert's threshold.",
+    "key.expiring": "An API key expires within seven days.",
+}
+TEST_TYPE = "webhook.test"  # sent on demand only, to one endpoint, whatever it wants
+
+_encode = msgspec.json.Encoder().encode
+
+
+def event_body(event_id: str, kind: str, created_s: int, data: Mapping[str, object]) -> str:
+    """What is sent, byte by byte."""
+    event = {
+        "id": event_id,
+        "object": "event",
+        "type": kind,
+        "created_at": created_s,
+        "data": data,
+    }
+    return _encode(event).decode()
