@@ -52,6 +52,7 @@ from tokenmarket.web.api import CHAT_PATH, Api
 from tokenmarket.web.files import Files
 from tokenmarket.web.front import Front, FrontLimits
 from tokenmarket.web.health import Health
+from tokenmarket.web.manage.door import ManageDoor
 from tokenmarket.web.notices import Notices
 from tokenmarket.web.reads import Reads
 from tokenmarket.web.receiving import Forms
@@ -192,6 +193,7 @@ class Server:
         self._wire_videos(gateway, files)
         if config.role == "all":
             self.api.doors = Doors(self._parts, strict_texts=config.strict_texts)
+            self.api.manage = ManageDoor(self._parts, self.api.refusal)
         self.telemetry.gauges.append(self._gauges)
         self.front = Front(
             self.api.handle,

@@ -112,7 +112,9 @@ def _keys(groups: Groups) -> None:
 def _manage_keys(groups: Groups) -> None:
     key = _group(groups, "manage-key", "keys of the management API")
     create = _leaf(key, "create", "manage_keys:create", "create one; it is shown once")
-    create.add_argument("--role", metavar="ROLE", help="owner unless said otherwise")
+    create.add_argument(
+        "--role", dest="key_role", metavar="ROLE", help="owner unless said otherwise"
+    )
     create.add_argument("--name", metavar="N", default="default", help="what people call the key")
     create.add_argument("--expires", type=moment, metavar="DATE", help="at most a year from now")
     listing = _leaf(key, "list", "manage_keys:listing", "list them, without the keys")

@@ -20,7 +20,7 @@ async def create(arguments: Namespace) -> Answer:
         made = await manage_keys.create(
             conn,
             org_id=org_id,
-            role=arguments.role or ("owner" if org_id else manage_keys.OPERATOR),
+            role=arguments.key_role or ("owner" if org_id else manage_keys.OPERATOR),
             name=arguments.name,
             expires_at_s=arguments.expires,
             pepper=at.pepper,

@@ -19,6 +19,7 @@ from tokenmarket.telemetry import Telemetry
 from tokenmarket.web import cohere
 from tokenmarket.web.files import Files
 from tokenmarket.web.health import Health
+from tokenmarket.web.manage.door import MANAGE, ManageDoor
 from tokenmarket.web.notices import Notices
 from tokenmarket.web.openapi import document
 from tokenmarket.web.reads import Reads
@@ -79,6 +80,7 @@ class Api:
         self.videos: Videos | None = None  # tasks of their own, over ``tasks/``
         self.notices: Notices | None = None  # what providers tell of them
         self.doors: Doors | None = None  # pages for people
+        self.manage: ManageDoor | None = None  # what pages do, for programs
 
     def move_docs(self, docs_url: str) -> None:
         """Errors refer to this address from now on."""
@@ -97,6 +99,8 @@ class Api:
             return self.notices.handle(inbound, client)
         if operation is None and self.videos is not None and Videos.owns(inbound.path):
             return self.videos.handle(inbound, client)
+        if operation is None and self.manage is not None and inbound.path.startswith(MANAGE):
+            return self.manage.handle(inbound, client)
         if operation is None and self.doors is not None:
             if inbound.path.startswith(PLAYGROUND):
                 return self._at_door(self.doors.playground, inbound, client)

@@ -1,7 +1,7 @@
 """Every text of a page has exactly one Chinese, and every Chinese has a page.
 
 Texts are found the way ``pybabel extract`` finds them: in templates and in Python, by the names
-``_``, ``n_``, ``p_`` and ``N_``.
+``_``, ``n_``, ``p_`` and ``N_``; and those of the API's description, which its page translates.
 """
 
 import re
@@ -12,6 +12,9 @@ import jinja2.ext
 from babel.messages.catalog import Message
 from babel.messages.extract import extract
 from babel.messages.pofile import read_po
+
+from tokenmarket.web.manage.table import ENDPOINTS
+from tokenmarket.web.openapi import document
 
 PACKAGE = Path(__file__).resolve().parents[3] / "tokenmarket"
 LOCALE = PACKAGE / "web" / "locale" / "zh"
@@ -38,6 +41,9 @@ def in_use() -> Iterator[tuple[Key, str]]:
                     continue
                 key = (texts[0], texts[1]) if name == "p_" else (None, texts[0])
                 yield key, f"{path.relative_to(PACKAGE)}:{line}"
+    described = (document.public_document(), document.manage_document(ENDPOINTS))
+    for text in sorted(set[str]().union(*map(document.texts, described))):
+        yield (None, text), "the API's description"
 
 
 def translations() -> list[tuple[str, Message]]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tokenmarket.web.manage.frame import Manage, Refusal
     from tokenmarket.web.site.parts import Parts
 
-PREFIX = "/api/manage/"
+MANAGE = "/api/manage/"
 
 
 class ManageDoor:
@@ -24,10 +24,6 @@ class ManageDoor:
         self._parts = parts
         self._refusal = refusal
         self._manage: Manage | None = None
-
-    @staticmethod
-    def owns(path: str) -> bool:
-        return path.startswith(PREFIX)
 
     async def handle(self, inbound: Inbound, client: Client) -> None:
         """Answer one request."""
@@ -42,4 +38,4 @@ class ManageDoor:
         from tokenmarket.web.openapi import document  # noqa: PLC0415
 
         described = document.encoded(document.manage_document(ENDPOINTS))
-        return Manage(self._parts, ENDPOINTS, self._refusal, lambda: described)
+        return Manage(self._parts(), ENDPOINTS, self._refusal, lambda: described)

@@ -47,7 +47,7 @@ class Manage:
 
     def __init__(
         self,
-        parts: Callable[[], Parts],
+        parts: Parts,
         endpoints: Sequence[Endpoint],
         refusal: Refusal,
         document: Callable[[], bytes],
@@ -66,7 +66,7 @@ class Manage:
 
     async def handle(self, inbound: Inbound, client: Client) -> None:
         """Answer one request."""
-        parts = self._parts()
+        parts = self._parts
         started_us = parts.clock.monotonic_us()
         try:
             head, body = await self._answer(parts, inbound)

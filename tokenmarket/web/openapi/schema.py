@@ -132,6 +132,7 @@ class Schemas:
 
 def about(cls: type[msgspec.Struct]) -> str:
     """What a struct made for a description says; the docstrings of others speak to developers."""
+    cls = getattr(cls, "__origin__", cls)
     text = cls.__doc__ or ""
     ours = cls.__module__.startswith(("tokenmarket.web.openapi.", "tokenmarket.web.manage."))
     if not ours or text.startswith(f"{cls.__name__}("):

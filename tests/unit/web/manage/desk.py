@@ -74,7 +74,7 @@ class Desk:
             root=ROOT,
             telemetry=SimpleNamespace(crash=lambda _, error: self.crashes.append(error)),
         )
-        self.manage = Manage(lambda: self.parts, self.endpoints, refusal, lambda: b"{}")
+        self.manage = Manage(self.parts, self.endpoints, refusal, lambda: b"{}")
 
     async def ask(
         self,
