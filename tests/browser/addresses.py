@@ -19,9 +19,15 @@ if TYPE_CHECKING:
 _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 
 # path of the table without "/{lang}" -> the values of its parts besides lang and org
-SAMPLES: dict[str, Callable[[Site], dict[str, str]]] = {}
+SAMPLES: dict[str, Callable[[Site], dict[str, str]]] = {
+    "/models/{vendor}/{model:path}": lambda _site: {
+        "vendor": "tokenmarket",
+        "model": "sandbox-chat",
+    },
+    "/legal/{topic}": lambda _site: {"topic": "terms"},
+}
 # Pages that answer something else than a page to everybody: redirects, files, one-time links.
-NOT_SHOWN: frozenset[str] = frozenset()
+NOT_SHOWN = frozenset({"/{lang}/currency/{code}"})
 
 
 def shown() -> list[Page]:

@@ -5,6 +5,7 @@ of signing in (argon2) is left out, because tests of the sign-in pages do that t
 """
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +39,8 @@ def root_of(data: Path) -> Root:
 def populate(data: Path) -> dict[str, Person]:
     """One person per role in the organisation ``demo``, an operator, and a stranger who is owner of
     another organisation."""
-    return asyncio.run(_populate(data))
+    with ThreadPoolExecutor(1) as thread:  # Playwright has a loop in this one
+        return thread.submit(asyncio.run, _populate(data)).result()
 
 
 async def _populate(data: Path) -> dict[str, Person]:

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
@@ -215,8 +216,9 @@ class Server:
             mock.patch.object(sys, "stdin", typed),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
+            ThreadPoolExecutor(1) as thread,  # the caller's may have a loop: Playwright's has
         ):
-            exit_code = cli.main([*arguments, "--json"])
+            exit_code = thread.submit(cli.main, [*arguments, "--json"]).result()
         assert exit_code == code, (arguments, exit_code, out.getvalue(), err.getvalue())
         document = json.loads(out.getvalue())
         assert isinstance(document, dict)

@@ -115,12 +115,17 @@ class Site:
         asset = self.assets.find(request.path_params["path"])
         if asset is None:
             return Response("not found\n", 404, media_type="text/plain")
+        # a module that another one imports is asked for without its version
+        named = request.query_params.get("v") == asset.version
         headers = {
-            "cache-control": "public, max-age=31536000, immutable",
+            "cache-control": "public, max-age=31536000, immutable" if named else "no-cache",
+            "etag": f'"{asset.version}"',
             "x-content-type-options": "nosniff",
             "cross-origin-resource-policy": "same-origin",
             "vary": "Accept-Encoding",
         }
+        if request.headers.get("if-none-match") == headers["etag"]:
+            return Response(status_code=304, headers=headers)
         body = asset.body
         if asset.packed is not None and "gzip" in request.headers.get("accept-encoding", ""):
             body = asset.packed
