@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
-from tests.support.residents import Person, populate
+from tests.support.residents import Person, populate, remember
 from tests.support.server import Server
+from tokenmarket.web.site import rates
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
@@ -44,6 +45,10 @@ class Site:
         """The page belongs to the person of this role from now on."""
         person = self.people[role]
         page.context.add_cookies([{"name": "tm_session", "value": person.token, "url": self.url}])
+
+    def set_exchange_rate(self, cny: str, day: str) -> None:
+        """What an operator does on the settings page, straight in the database."""
+        remember(self.server.data, rates.NAME, f"{cny} {day}")
 
     def open(self, page: Page, path: str, lang: str = "en") -> None:
         """A page of the site by its path without the language; ``@`` is the demo organisation."""

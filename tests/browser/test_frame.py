@@ -76,7 +76,7 @@ def test_what_a_page_weighs(page: BrowserPage, site: Site, row: Page) -> None:
     if role is not None:
         site.sign_in(page, role)
     answers: list[Response] = []
-    page.on("response", answers.append)
+    page.on("response", lambda answer: answers.append(answer))
     page.goto(f"{site.url}/en{address(row, site)}", wait_until="networkidle")
     sizes: dict[str, int] = {}
     for answer in answers:

@@ -15,6 +15,7 @@ from tokenmarket.accounts.sessions import Sessions
 from tokenmarket.billing.clock import SystemClock
 from tokenmarket.core import sealing
 from tokenmarket.core.sealing import Root
+from tokenmarket.store import accounts as rows
 from tokenmarket.store import members
 from tokenmarket.store.database import Database
 
@@ -41,6 +42,21 @@ def populate(data: Path) -> dict[str, Person]:
     another organisation."""
     with ThreadPoolExecutor(1) as thread:  # Playwright has a loop in this one
         return thread.submit(asyncio.run, _populate(data)).result()
+
+
+def remember(data: Path, name: str, text: str) -> None:
+    """One row of ``meta``."""
+
+    async def write() -> None:
+        database = await Database.open(data / "tokenmarket.db", beside=True)
+        try:
+            async with database.begin() as conn:
+                await rows.remember(conn, name, text)
+        finally:
+            await database.close()
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, write()).result()
 
 
 async def _populate(data: Path) -> dict[str, Person]:

@@ -104,8 +104,7 @@ async def _allow(visit: Visit, page: Page) -> Response | None:
     if user is None:
         if visit.request.method != "GET" or visit.fragment:
             raise Answered(401)
-        here = quote(f"{visit.path}?{visit.request.url.query}".removesuffix("?"), safe="/")
-        return visit.redirect(f"{visit.url('/sign-in')}?next={here}")
+        return visit.redirect(f"{visit.url('/sign-in')}?next={quote(visit.here)}")
     if policy.kind == "operator" and not user.operator:
         raise visit.not_found()
     if policy.kind == "member":
@@ -114,8 +113,7 @@ async def _allow(visit: Visit, page: Page) -> Response | None:
             raise visit.forbidden()
     session = visit.session
     if page.step_up and session is not None and visit.now_us - session.proved_us > STEP_UP_US:
-        here = quote(f"{visit.path}?{visit.request.url.query}".removesuffix("?"), safe="/")
-        return visit.redirect(f"{visit.url('/account/confirm')}?next={here}")
+        return visit.redirect(f"{visit.url('/account/confirm')}?next={quote(visit.here)}")
     return None
 
 

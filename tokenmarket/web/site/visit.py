@@ -118,6 +118,12 @@ class Visit:
     def path(self) -> str:
         return self.request.url.path
 
+    @property
+    def here(self) -> str:
+        """The path with its query."""
+        query = self.request.url.query
+        return f"{self.path}?{query}" if query else self.path
+
     # --- texts and addresses --------------------------------------------------------------------
 
     def _(self, english: str, /, **values: object) -> str:
@@ -139,9 +145,7 @@ class Visit:
 
     def languages(self) -> list[tuple[str, str, str]]:
         """(language, its HTML code, this page in it), for the switch and ``hreflang``."""
-        rest = self.path[3:]
-        query = f"?{self.request.url.query}" if self.request.url.query else ""
-        return [(lang, HTML_LANG[lang], f"/{lang}{rest}{query}") for lang in LANGUAGES]
+        return [(lang, HTML_LANG[lang], f"/{lang}{self.here[3:]}") for lang in LANGUAGES]
 
     @property
     def html_lang(self) -> str:

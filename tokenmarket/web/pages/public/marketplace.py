@@ -90,9 +90,9 @@ def _facts(model: Model) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for name, value in sorted(model.capabilities.items()):
         if isinstance(value, list):
-            found.append((name, ", ".join(str(item) for item in value)))  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+            found.append((name.replace("_", " "), ", ".join(str(item) for item in value)))  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
         elif isinstance(value, str | int) and not isinstance(value, bool):
-            found.append((name, str(value)))
+            found.append((name.replace("_", " "), str(value)))
     return found
 
 
