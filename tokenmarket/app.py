@@ -37,7 +37,7 @@ from tokenmarket.limits import Limits
 from tokenmarket.media import MediaRooms
 from tokenmarket.reports.service import Reports
 from tokenmarket.sandbox.inprocess import SandboxTransport
-from tokenmarket.store import catalog_rows, credentials, money
+from tokenmarket.store import catalog_rows, credentials, money, org_groups
 from tokenmarket.store.database import Database
 from tokenmarket.tasks.engine import Engine
 from tokenmarket.tasks.service import VideoTasks
@@ -344,7 +344,8 @@ class Server:
             stored = await credentials.open_all(
                 conn, self.config.root.derive(sealing.KEY_ENCRYPTION)
             )
-        self.catalog.replace(overlay)
+            groups = await org_groups.listed(conn)
+        self.catalog.replace(overlay, [row.group() for row in groups])
         for fault in self.catalog.faults:
             self.log.write("warning", "catalog", problem=str(fault))
         catalog = self.catalog.current
@@ -366,12 +367,7 @@ class Server:
                 if not needs_credential(provider) or any(True for _ in secrets(provider))
             )
         )
-        sheets = {
-            route.prices.version: route.prices
-            for routes in catalog.routes.values()
-            for route in routes
-        }
-        await self.wallet.remember_prices(sheets.values())
+        await self.wallet.remember_prices(self.catalog.sheets().values())
         await self.wallet.reload()
         for caller in self.accounts.callers():
             caller.limiter = None  # made again with the new limits; debts are kept by owner

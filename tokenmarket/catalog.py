@@ -1,4 +1,4 @@
-"""The catalog of a running gateway: one immutable snapshot, swapped whole.
+"""The catalog of a running gateway: immutable snapshots, swapped whole.
 
 The effective catalog is the shipped files (``data/catalog/*.toml``) with the operator's rows on
 top. A request takes ``source.current`` once and keeps it. ``GET /models`` is encoded once per
@@ -13,8 +13,10 @@ from importlib import resources
 import msgspec
 
 from tokenmarket.core.catalog import Catalog, Model, Provider, Route
+from tokenmarket.core.catalog_groups import Group, for_group
 from tokenmarket.core.catalog_rows import CatalogDocument, Fault, merge
 from tokenmarket.core.catalog_toml import check, compile, parse
+from tokenmarket.core.pricing import PriceSheet
 from tokenmarket.core.usage import UNITS
 
 # OpenAI's model object wants a creation time and the catalog has none: the date of this list.
@@ -34,34 +36,20 @@ def load_shipped() -> CatalogDocument:
     return merge(parse(entry.read_text("utf-8"), entry.name) for entry in files)
 
 
-class CatalogSource:
-    """Holds the current snapshot. ``replace`` swaps it; nothing here waits or locks.
+class CatalogView:
+    """One snapshot and the questions callers ask of it: everybody's, or one group's.
 
-    ``credentialed`` names the providers that have a credential. ``faults`` names rows of the last
-    document that point nowhere and were left out.
+    ``credentialed`` names the providers that have a credential.
     """
 
-    def __init__(
-        self,
-        shipped: CatalogDocument,
-        overlay: CatalogDocument | None = None,
-        *,
-        credentialed: frozenset[str] = frozenset(),
-    ) -> None:
-        self._shipped = shipped
-        self._version = 0
+    def __init__(self, catalog: Catalog, credentialed: frozenset[str]) -> None:
         self.credentialed = credentialed
-        self.replace(overlay or CatalogDocument())
+        self.show(catalog)
 
-    def replace(self, overlay: CatalogDocument) -> None:
-        """Takes the operator's rows (all of them) and swaps the snapshot."""
-        self._version += 1
-        self.document = merge([self._shipped, overlay])
-        self.faults: tuple[Fault, ...] = check(self.document)
-        self.current: Catalog = compile(self.document, self._version, strict=False)
-        models = self.current.models
-        names = dict(self.current.aliases) | {name: name for name in models}
-        self._grams = {name: _trigrams(name) for name, to in names.items() if models[to].enabled}
+    def show(self, catalog: Catalog) -> None:
+        """Swaps the snapshot."""
+        self.current = catalog
+        self._found_grams: dict[str, frozenset[str]] | None = None
         self._encoded: dict[str, bytes] | None = None
 
     def set_credentialed(self, providers: frozenset[str]) -> None:
@@ -81,7 +69,7 @@ class CatalogSource:
         wanted = _trigrams(name[:_NEAR_LENGTH_MAX])
         scored = [
             (len(wanted & grams) / len(wanted | grams), known)
-            for known, grams in self._grams.items()
+            for known, grams in self._grams().items()
         ]
         near = sorted((-score, known) for score, known in scored if score >= 0.25)
         return [known for _, known in near[:_NEAR_NAMES_MAX]]
@@ -104,6 +92,15 @@ class CatalogSource:
         """The route's price rows with markup applied, as shown to callers."""
         return pricing(route)
 
+    def _grams(self) -> dict[str, frozenset[str]]:
+        if self._found_grams is None:
+            models = self.current.models
+            names = dict(self.current.aliases) | {name: name for name in models}
+            self._found_grams = {
+                name: _trigrams(name) for name, to in names.items() if models[to].enabled
+            }
+        return self._found_grams
+
     def _items(self) -> dict[str, bytes]:
         """Model id to encoded item, sorted; encoded once per snapshot and credential state."""
         if self._encoded is None:
@@ -115,6 +112,74 @@ class CatalogSource:
                 if model.enabled
             }
         return self._encoded
+
+
+class CatalogSource(CatalogView):
+    """Holds the current snapshots; itself the view of everybody who is in no group.
+
+    ``replace`` swaps them all; nothing here waits or locks. ``faults`` names rows of the last
+    document that point nowhere and were left out.
+    """
+
+    def __init__(
+        self,
+        shipped: CatalogDocument,
+        overlay: CatalogDocument | None = None,
+        *,
+        credentialed: frozenset[str] = frozenset(),
+    ) -> None:
+        self.shipped = shipped
+        self._version = 0
+        self._views: dict[str, CatalogView] = {}
+        self._sheets: dict[tuple[str, int], PriceSheet] = {}
+        self.credentialed = credentialed
+        self.replace(overlay or CatalogDocument())
+
+    def replace(self, overlay: CatalogDocument, groups: Collection[Group] = ()) -> None:
+        """Takes the operator's rows (all of them) and groups, and swaps the snapshots."""
+        self._version += 1
+        self.document = merge([self.shipped, overlay])
+        self.faults: tuple[Fault, ...] = check(self.document)
+        self.show(compile(self.document, self._version, strict=False))
+        sheets: dict[tuple[str, int], PriceSheet] = {}
+        for group in groups:
+            self._keep_sheets(group, sheets)
+        self._sheets = sheets
+        self._views = {
+            group.id: CatalogView(for_group(self.current, group, sheets), self.credentialed)
+            for group in groups
+        }
+
+    def for_group(self, group_id: str | None) -> CatalogView:
+        """What members of the group see. A group that is not known here yet (it was made within
+        the last second) sees what everybody sees."""
+        if group_id is None:
+            return self
+        return self._views.get(group_id, self)
+
+    def sheets(self) -> dict[str, PriceSheet]:
+        """Every price sheet that a request may be charged by now, by version."""
+        views = (self, *self._views.values())
+        return {
+            route.prices.version: route.prices
+            for view in views
+            for routes in view.current.routes.values()
+            for route in routes
+        }
+
+    def set_credentialed(self, providers: frozenset[str]) -> None:
+        super().set_credentialed(providers)
+        for view in self._views.values():
+            view.set_credentialed(providers)
+
+    def _keep_sheets(self, group: Group, sheets: dict[tuple[str, int], PriceSheet]) -> None:
+        """Those made for the snapshot before that are still the same."""
+        for routes in self.current.routes.values():
+            for route in routes:
+                key = (route.prices.version, group.markup_bp)
+                found = self._sheets.get(key)
+                if found is not None:
+                    sheets[key] = found
 
 
 def needs_credential(provider: Provider) -> bool:

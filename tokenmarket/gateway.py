@@ -181,13 +181,14 @@ class Gateway:
             exchange.request = request
             request.request_id = exchange.request_id
             request.created_s = inbound.accepted_us // 1_000_000
+            offer = self.catalog.for_group(caller.group_id)
             exchange.plan = chosen = plan(
                 request,
                 caller.allowed,
-                self.catalog.current,
+                offer.current,
                 self._states[exchange.operation],
                 draw=self.draw(),
-                near_names=self.catalog.near_names,
+                near_names=offer.near_names,
             )
             if exchange.operation not in _TEXT:
                 resolve(request, chosen.routes[0].model)

@@ -53,6 +53,7 @@ class Caller:
         "created_at_s",
         "expires_at_s",
         "funds",
+        "group_id",
         "key_hint",
         "key_id",
         "key_limits",
@@ -80,6 +81,7 @@ class Caller:
         """Take over what the operator may change."""
         self.key_name = key.name
         self.org_name = org.name
+        self.group_id = org.group_id  # whose prices apply
         self.key_limits: Limits = key.limits
         self.org_limits: Limits = org.limits
         allowed = Allowed(_set(key.models), _set(key.providers), _set(key.operations))

@@ -102,6 +102,7 @@ class Wallet(Till):
         self._clock = clock
         self._policy: JournalSync = journal_sync
         self._funds: dict[tuple[str, str], Funds] = {}
+        self._remembered: set[str] = set()  # versions of price sheets
         self._lock = asyncio.Lock()
         journal = Journal(
             root,
@@ -293,9 +294,11 @@ class Wallet(Till):
 
     async def remember_prices(self, sheets: Iterable[PriceSheet]) -> None:
         """Keep these versions for the proof of the books; call it with every new catalog."""
-        rows = [(s.version, msgspec.json.encode(s.rows).decode()) for s in sheets]
+        new = {s.version: s for s in sheets if s.version not in self._remembered}
+        rows = [(s.version, msgspec.json.encode(s.rows).decode()) for s in new.values()]
         if rows:
             await remember_prices(self._database, rows, self._clock.wall_us())
+            self._remembered.update(new)
 
     async def flush(self) -> None:
         """Everything written so far is on disk and posted. Raises JournalFailed, Unavailable."""

@@ -215,7 +215,8 @@ class Frames:
         if request.stream or request.attributes or bound.units or bound.image_input:
             return None
         upstreams = self._upstreams
-        route = only_route(request, note.catalog, lambda _: AVAILABLE)
+        catalog = self.catalog.for_group(note.caller.group_id).current
+        route = only_route(request, catalog, lambda _: AVAILABLE)
         if route is None:
             return None
         adapter = self._adapters[route.provider.adapter].get("chat")

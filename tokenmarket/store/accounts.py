@@ -37,7 +37,8 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class OrgRow(msgspec.Struct, frozen=True):
-    """One organisation; ``kind`` is customer or demo, ``time_zone`` an IANA name."""
+    """One organisation; ``kind`` is customer or demo, ``time_zone`` an IANA name,
+    ``group_id`` the group whose prices apply (None = everybody's)."""
 
     id: str
     name: str
@@ -46,6 +47,7 @@ class OrgRow(msgspec.Struct, frozen=True):
     disabled_at_s: int | None
     created_us: int
     time_zone: str = "UTC"
+    group_id: str | None = None
 
 
 class KeyRow(msgspec.Struct, frozen=True):

@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 
 from tokenmarket.store import (
+    backoffice_tables,
     manage_tables,
     money,
     people_tables,
@@ -33,9 +34,18 @@ from tokenmarket.store import (
 from tokenmarket.store.database import Database, StoreError
 
 HEAD = "0007"  # the newest file in store/migrations/versions
-REVISIONS = ("0001", "0002", "0003", "0005", "0007")
+REVISIONS = ("0001", "0002", "0003", "0005", "0006", "0007")
 # Each hangs its tables on the one ``metadata`` when it is imported.
-TABLES = (tables, money, people_tables, route_rows, usage_rollup, manage_tables, webhook_tables)
+TABLES = (
+    tables,
+    money,
+    people_tables,
+    route_rows,
+    usage_rollup,
+    manage_tables,
+    webhook_tables,
+    backoffice_tables,
+)
 metadata = tables.metadata
 
 # Alembic's own table, as Alembic makes it.

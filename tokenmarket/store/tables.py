@@ -65,6 +65,7 @@ organization = Table(
     # IANA name: days and months of reports and invoices
     Column("time_zone", Text, nullable=False, server_default="UTC"),
     Column("legal", Text),  # JSON: who invoices are made out to
+    Column("group_id", Text),  # of org_group: its prices; NULL = everybody's
     Column("disabled_at_s", BigInteger),
     Column("created_us", BigInteger, nullable=False),
     UniqueConstraint("name"),

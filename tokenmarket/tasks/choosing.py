@@ -59,7 +59,7 @@ class Chooser:
         body: bytes,
     ) -> list[Option]:
         """The routes to try, each with the order as its model takes it. Raises ApiError."""
-        catalog = self._engine.catalog
+        catalog = self._engine.catalog.for_group(caller.group_id)
         model = catalog.find_model(request.model)
         asked = Request(
             operation=OPERATION,

@@ -74,7 +74,7 @@ class Reads:
 
     async def models(self, caller: Caller, rest: str, query: bytes) -> bytes:
         """The list; a key with an allow-list sees its models only."""
-        return self._catalog.openai_models(caller.allowed.models)
+        return self._catalog.for_group(caller.group_id).openai_models(caller.allowed.models)
 
     async def model(self, caller: Caller, rest: str, query: bytes) -> bytes:
         """One model, or its endpoints. Ids may hold one slash."""
@@ -82,16 +82,17 @@ class Reads:
         endpoints = name.endswith("/endpoints")
         if endpoints:
             name = name.removesuffix("/endpoints")
-        model = self._catalog.find_model(name)
+        catalog = self._catalog.for_group(caller.group_id)
+        model = catalog.find_model(name)
         allowed = caller.allowed.models
         if model is None or (allowed is not None and model.id not in allowed):
-            near = self._catalog.near_names(name[:128])
+            near = catalog.near_names(name[:128])
             hint = f" Did you mean {', '.join(near)}?" if near else ""
             raise ApiError("MODEL_001", f"There is no model {name[:128]!r} here.{hint}")
-        item = self._catalog.openai_model(model)
+        item = catalog.openai_model(model)
         if not endpoints:
             return item
-        routes = self._catalog.current.routes.get(model.id, ())
+        routes = catalog.current.routes.get(model.id, ())
         return _encode(
             {
                 "object": "model.endpoints",

@@ -326,7 +326,7 @@ class Videos:
 
     async def _models(self, call: Call) -> None:
         query_values(call.inbound.query, ())
-        catalog = self._context.catalog
+        catalog = self._context.catalog.for_group(call.caller.group_id)
         allowed = call.caller.allowed.models
         rows = [
             model_row(model, _decode_item(catalog.openai_model(model)))
