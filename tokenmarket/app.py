@@ -8,9 +8,11 @@ is posted, leases go back. A second signal ends at once; the next start adopts w
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import random
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from tokenmarket.accounts import Accounts, admin
 from tokenmarket.accounts.sessions import Sessions
@@ -34,6 +36,7 @@ from tokenmarket.idempotency import Idempotency
 from tokenmarket.lane import Lane
 from tokenmarket.lane.frames import Frames
 from tokenmarket.limits import Limits
+from tokenmarket.mail import Mail
 from tokenmarket.media import MediaRooms
 from tokenmarket.reports.service import Reports
 from tokenmarket.sandbox.inprocess import SandboxTransport
@@ -59,6 +62,9 @@ from tokenmarket.web.receiving import Forms
 from tokenmarket.web.site.doors import Doors
 from tokenmarket.web.site.parts import Parts
 from tokenmarket.web.videos import Videos, VideosContext
+
+if TYPE_CHECKING:
+    from tokenmarket.accounts.identity import Identity
 
 # Defaults for owners without limits of their own: far above one process, so that the rate-limit
 # headers always carry real numbers.
@@ -94,6 +100,7 @@ class Server:
         self.wallet: Wallet
         self.accounts: Accounts
         self.sessions: Sessions
+        self.mail = Mail(config.smtp_url, config.mail_from)
         self.api: Api
         self.front: Front
         self.videos: VideoTasks
@@ -105,6 +112,7 @@ class Server:
         self._route_health: RouteHealth
         self._tasks: list[asyncio.Task[None]] = []
         self._sockets: asyncio.Server | None = None
+        self._identity: Identity | None = None
 
     async def open(self) -> None:
         """Everything but the listening socket. Raises StoreError, AlreadyRunning, OSError."""
@@ -249,6 +257,18 @@ class Server:
     def _parts(self) -> Parts:
         """What pages may reach; asked for with the first page."""
         config = self.config
+        # by name and late: passwords and codes are of no use to a gateway without visitors
+        module = importlib.import_module("tokenmarket.accounts.identity")
+        identity: Identity = module.Identity(
+            self.database,
+            self.clock,
+            config.root,
+            self.mail,
+            sign_up=config.sign_up,
+            base_url=lambda: self.shelf.urls.base_url,
+            sessions=self.sessions,
+        )
+        self._identity = identity
         return Parts(
             config=config,
             database=self.database,
@@ -261,6 +281,8 @@ class Server:
             root=config.root,
             api=self.api,
             sessions=self.sessions,
+            identity=identity,
+            mail=self.mail,
             measurements=self.reports.routes,
             base_url=lambda: self.shelf.urls.base_url,
         )
@@ -301,6 +323,9 @@ class Server:
         await self.reports.stop()
         if self.api.doors is not None:
             self.api.doors.close()
+        if self._identity is not None:
+            self._identity.passwords.close()
+        await self.mail.close()
         await self._fetcher.close()
         await self._client.close()
         await self.shelf.store.close()

@@ -16,7 +16,8 @@ import sys
 import uvloop
 
 from tokenmarket import __version__
-from tokenmarket.accounts import demo
+from tokenmarket.accounts import demo, operators
+from tokenmarket.accounts.links import Links
 from tokenmarket.app import Server
 from tokenmarket.billing.clock import SystemClock
 from tokenmarket.billing.wallet import AlreadyRunning
@@ -45,6 +46,7 @@ async def _serve(config: Config) -> int:
         # listening first: a port that is taken must not use up the only showing of the demo key
         port = await server.listen()
         token = await _first_start(server) if config.demo else None
+        welcome = await _welcome(server)
     except (StoreError, AlreadyRunning, OSError, sealing.SealBroken, ValueError) as error:
         log.flush()
         sys.stderr.write(f"tokenmarket: cannot start: {error}\n")
@@ -63,7 +65,7 @@ async def _serve(config: Config) -> int:
         loop.add_signal_handler(number, asked_to_stop, number)
     base_url = config.base_url.replace(f":{config.port}/", f":{port}/")
     text = demo.welcome_text(base_url, token) if token else demo.later_text(base_url)
-    sys.stdout.write(text)
+    sys.stdout.write(text + welcome)
     sys.stdout.flush()
     log.write("info", "listening", url=base_url, version=__version__, pid=os.getpid())
     log.flush()
@@ -95,6 +97,15 @@ async def _first_start(server: Server) -> str | None:
 
     pepper = server.config.root.derive(sealing.PEPPER)
     return await demo.first_start(database, pepper, give, now_us=clock.wall_us())
+
+
+async def _welcome(server: Server) -> str:
+    """How the first operator comes in, as long as there is none."""
+    if server.config.role == "gateway" or await operators.has_operator(server.database):
+        return ""
+    secret = server.config.root.derive(sealing.LINKS)
+    links = Links(server.database, server.clock, secret)
+    return operators.welcome_text(await operators.welcome_link(links, server.shelf.urls.base_url))
 
 
 def _stderr(block: bytes) -> object:

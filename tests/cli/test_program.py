@@ -8,7 +8,8 @@ import pytest
 from tests.cli.conftest import Run
 
 COMMANDS = [
-    "serve", "sandbox", "org create", "org list", "key create", "key list", "key disable",
+    "serve", "sandbox", "admin link", "admin reset",
+    "org create", "org list", "key create", "key list", "key disable",
     "key rotate", "credit grant", "provider add", "provider list", "provider test",
     "catalog apply", "catalog export", "ledger verify", "doctor",
 ]  # fmt: skip

@@ -18,6 +18,7 @@ from tokenmarket.core import ids, keys
 from tokenmarket.core.catalog import OPERATIONS
 from tokenmarket.core.money import NANO_MAX
 from tokenmarket.core.sealing import Root
+from tokenmarket.core.texts import N_
 from tokenmarket.store import accounts as rows
 from tokenmarket.store.accounts import KeyRow, Limits, NameTaken, OrgRow
 from tokenmarket.store.database import Connection, Database
@@ -136,7 +137,7 @@ async def create_key(
     if wishes.expires_at_s is not None and wishes.expires_at_s * 1_000_000 <= now_us:
         raise Refused("the key would be expired already; give a date in the future")
     if wishes.team_id is not None and await team_by_id(conn, org.id, wishes.team_id) is None:
-        raise NotThere("There is no such team.")
+        raise NotThere(N_("There is no such team."))
     token = token or keys.generate("live", os.urandom(keys.RANDOM_BYTES))
     row = _key_row(token, org.id, wishes, pepper, now_us, rotates=None, created_by=actor)
     await rows.insert_key(conn, row)

@@ -13,6 +13,7 @@ What a reader must know:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import msgspec
@@ -28,6 +29,7 @@ from tokenmarket.accounts.throttle import Throttle
 from tokenmarket.billing.clock import Clock
 from tokenmarket.core import sealing
 from tokenmarket.core.sealing import Root
+from tokenmarket.core.texts import N_
 from tokenmarket.mail import Mail
 from tokenmarket.store import accounts as rows
 from tokenmarket.store import people as people_rows
@@ -69,7 +71,7 @@ class NeedsCode(msgspec.Struct, frozen=True):
 
 
 class Identity:
-    """``base_url``: of the site, for links in mail, without a slash at the end."""
+    """``base_url`` gives the address of the site, without a slash at the end, for links."""
 
     def __init__(
         self,
@@ -79,19 +81,20 @@ class Identity:
         mail: Mail,
         *,
         sign_up: SignUp,
-        base_url: str,
+        base_url: Callable[[], str],
+        sessions: Sessions | None = None,
         passwords: Passwords | None = None,
     ) -> None:
         self.sign_up_mode: SignUp = sign_up
-        self.base_url = base_url
         self.mail = mail
         self.passwords = passwords or Passwords()
-        self.sessions = Sessions(database, clock, root.derive(sealing.SESSIONS))
+        self.sessions = sessions or Sessions(database, clock, root.derive(sealing.SESSIONS))
         self.links = Links(database, clock, root.derive(sealing.LINKS))
         self.second_factor = SecondFactor(database, clock, root)
         self.throttle = Throttle(clock)
         self._database = database
         self._clock = clock
+        self._base_url = base_url
 
     async def close(self) -> None:
         await self.mail.close()
@@ -122,7 +125,7 @@ class Identity:
         """Raises WrongPassword; NotThere when ``pending`` is over: sign in again; TooMany."""
         link = await self.links.find("second_factor", pending)
         if link is None:
-            raise NotThere("The sign-in took too long. Start again.")
+            raise NotThere(N_("The sign-in took too long. Start again."))
         user = await people.find(self._database, link.user_id)
         self.throttle.begin(f"code {user.id}", came.address)
         if not await self.second_factor.check(user.id, code) or user.disabled_at_s is not None:
@@ -191,7 +194,7 @@ class Identity:
         """Set a new password by a link; all sessions end. Raises NotThere, Refused, Busy."""
         link = await self.links.find("reset", token)
         if link is None:
-            raise NotThere("This link has been used or is too old.")
+            raise NotThere(N_("This link has been used or is too old."))
         user = await people.find(self._database, link.user_id)
         hashed = await self.passwords.hash(checked_password(password, user.email))
         await self._spend(link)
@@ -218,7 +221,7 @@ class Identity:
         """
         closed = self.sign_up_mode == "closed"
         if closed or (self.sign_up_mode == "invite" and invitation is None):
-            raise Refused("Sign-up is closed here. Ask an administrator for an invitation.")
+            raise Refused(N_("Sign-up is closed here. Ask an administrator for an invitation."))
         self.throttle.begin(f"sign-up {came.address}", came.address)
         address = people.checked_email(email)
         hashed = await self.passwords.hash(checked_password(password, address))
@@ -246,7 +249,7 @@ class Identity:
         """The address belongs to the person. Raises NotThere."""
         link = await self.links.find("verify", token)
         if link is None:
-            raise NotThere("This link has been used or is too old.")
+            raise NotThere(N_("This link has been used or is too old."))
         await self._spend(link)
         now_us = self._clock.wall_us()
         async with self._database.begin() as conn:
@@ -275,25 +278,17 @@ class Identity:
 
     # ------------------------------------------------------------------------------ first operator
 
-    async def has_operator(self) -> bool:
-        async with self._database.read() as conn:
-            return await people_rows.count_people(conn, operators=True) > 0
-
-    async def welcome_link(self) -> str:
-        """A link that makes an operator; for whoever controls the machine, printed there only."""
-        token = await self.links.make("welcome", "", lifetime_s=links.WELCOME_S)
-        return self._url("en", f"/welcome/{token}")
-
     async def welcome(
         self, token: str, email: str, name: str, password: str, came: From, *, language: str
     ) -> SignedIn:
-        """A new operator, owner of the demo organisation or of a new one.
+        """A new operator by the link of ``accounts/operators.py``, owner of the demo organisation
+        or of a new one.
 
         Raises NotThere, Refused, Taken, Busy.
         """
         link = await self.links.find("welcome", token)
         if link is None:
-            raise NotThere("This link has been used or is too old.")
+            raise NotThere(N_("This link has been used or is too old."))
         address = people.checked_email(email)
         hashed = await self.passwords.hash(checked_password(password, address))
         now_us = self._clock.wall_us()
@@ -305,7 +300,7 @@ class Identity:
                 )
                 await _give_home(conn, user, now_us)
         except Spent as error:
-            raise NotThere("This link has been used or is too old.") from error
+            raise NotThere(N_("This link has been used or is too old.")) from error
         return await self._let_in(user, came)
 
     # ------------------------------------------------------------------------------------ details
@@ -343,7 +338,7 @@ class Identity:
             async with self._database.begin() as conn:
                 await self.links.use(conn, link)
         except Spent as error:
-            raise NotThere("This link has been used or is too old.") from error
+            raise NotThere(N_("This link has been used or is too old.")) from error
 
     def _write(self, user: User, kind: str, path: str) -> None:
         if self.mail.is_set:
@@ -351,7 +346,7 @@ class Identity:
             self.mail.post(letters.letter(kind, user.email, user.language, link=link))
 
     def _url(self, language: str, path: str) -> str:
-        return f"{self.base_url}/{language}{path}"
+        return f"{self._base_url()}/{language}{path}"
 
 
 async def _give_home(conn: Connection, user: User, now_us: int) -> None:

@@ -18,6 +18,7 @@ from tokenmarket.accounts.admin import NotThere, Refused, Taken
 from tokenmarket.accounts.links import INVITATION_S, TOKEN_CHARS_MAX, Links
 from tokenmarket.core import ids
 from tokenmarket.core.roles import ROLES, covers, given_by
+from tokenmarket.core.texts import N_
 from tokenmarket.store import accounts as rows
 from tokenmarket.store import members as member_rows
 from tokenmarket.store.accounts import OrgRow
@@ -66,7 +67,7 @@ async def of_org(database: Database, org_id: str) -> list[Member]:
 async def create_org(database: Database, user: User, name: str, *, now_us: int) -> OrgRow:
     """A new organisation whose owner is ``user``. Raises Refused, Taken."""
     if len(await of_user(database, user.id)) >= ORGS_OF_ONE_PERSON_MAX:
-        raise Refused("One person belongs to at most 50 organisations.")
+        raise Refused(N_("One person belongs to at most 50 organizations."))
     checked = people.checked_person_name(name)
     async with database.begin() as conn:
         return await _create_org(conn, user.id, checked, now_us)
@@ -115,10 +116,10 @@ async def invite(
     )
     async with database.begin() as conn:
         if any(m.user.email == row.email for m in await member_rows.members_of(conn, org_id)):
-            raise Taken("This person is a member already.")
+            raise Taken(N_("This person is a member already."))
         before = await member_rows.open_invitations(conn, org_id, now_us // 1_000_000)
         if len(before) >= INVITATIONS_MAX:
-            raise Refused("There are 200 open invitations; revoke some of them first.")
+            raise Refused(N_("There are 200 open invitations; revoke some of them first."))
         for old in before:
             if old.email == row.email:
                 await member_rows.end_invitation(conn, old.id, now_us=now_us, accepted_by=None)
@@ -145,7 +146,7 @@ async def revoke(
         if row is None or not await member_rows.end_invitation(
             conn, row.id, now_us=now_us, accepted_by=None
         ):
-            raise NotThere("There is no such open invitation.")
+            raise NotThere(N_("There is no such open invitation."))
         await rows.append_audit(
             conn, now_us, by.actor, "member.invite_revoke", row.id, {}, org_id=org_id
         )
@@ -175,9 +176,9 @@ async def accept(conn: Connection, invitation: Invitation, user: User, *, now_us
     """
     row = invitation.row
     if user.email != row.email:
-        raise Refused("This invitation is for another e-mail address.")
+        raise Refused(N_("This invitation is for another e-mail address."))
     if not await member_rows.end_invitation(conn, row.id, now_us=now_us, accepted_by=user.id):
-        raise NotThere("There is no such open invitation.")
+        raise NotThere(N_("There is no such open invitation."))
     if await member_rows.insert_membership(conn, row.org_id, user.id, row.role, now_us):
         detail: dict[str, object] = {"role": row.role, "invitation": row.id}
         by = people.actor(user.id)
@@ -192,7 +193,7 @@ async def change_role(
     async with database.begin() as conn:
         old = await _member(conn, org_id, user_id)
         if not covers(by.role, old.role):
-            raise Refused("Only an owner can change another owner.")
+            raise Refused(N_("Only an owner can change another owner."))
         if old.role == role:
             return
         await _check_last_owner(conn, old)
@@ -210,7 +211,7 @@ async def remove(database: Database, org_id: str, user_id: str, *, by: By, now_u
         old = await _member(conn, org_id, user_id)
         leaves = by.actor == people.actor(user_id)
         if not leaves and (not given_by(by.role) or not covers(by.role, old.role)):
-            raise Refused("Only an owner can change another owner.")
+            raise Refused(N_("Only an owner can change another owner."))
         await _check_last_owner(conn, old)
         await member_rows.delete_membership(conn, org_id, user_id)
         action = "member.leave" if leaves else "member.remove"
@@ -220,21 +221,21 @@ async def remove(database: Database, org_id: str, user_id: str, *, by: By, now_u
 
 def _check_giving(by: By, role: str) -> None:
     if role not in ROLES:
-        raise Refused("Choose one of the roles offered.")
+        raise Refused(N_("Choose one of the roles offered."))
     if role not in given_by(by.role):
-        raise Refused("Nobody can give a role above their own.")
+        raise Refused(N_("Nobody can give a role above their own."))
 
 
 async def _member(conn: Connection, org_id: str, user_id: str) -> Membership:
     found = await member_rows.membership_of(conn, org_id, user_id)
     if found is None:
-        raise NotThere("There is no such member.")
+        raise NotThere(N_("There is no such member."))
     return found
 
 
 async def _check_last_owner(conn: Connection, old: Membership) -> None:
     if old.role == "owner" and await member_rows.count_owners(conn, old.org_id) <= 1:
-        raise Taken("The last owner stays: make somebody else an owner first.")
+        raise Taken(N_("The last owner stays: make somebody else an owner first."))
 
 
 async def _create_org(conn: Connection, user_id: str, name: str, now_us: int) -> OrgRow:
@@ -242,6 +243,6 @@ async def _create_org(conn: Connection, user_id: str, name: str, now_us: int) ->
     try:
         org = await admin.create_org(conn, name, now_us=now_us, actor=by)
     except Taken as error:
-        raise Taken("There is an organisation with this name already.") from error
+        raise Taken(N_("There is an organization with this name already.")) from error
     await add_owner(conn, org.id, user_id, now_us=now_us, by=by)
     return org

@@ -18,6 +18,7 @@ from argon2 import PasswordHasher, Type
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from tokenmarket.accounts.admin import Refused
+from tokenmarket.core.texts import N_
 
 CHARS_MIN = 10
 CHARS_MAX = 256
@@ -87,14 +88,14 @@ def checked_password(password: str, email: str) -> str:
     """The password to hash; raises Refused with what to write instead."""
     password = normalized(password)
     if len(password) < CHARS_MIN:
-        raise Refused("A password has at least 10 characters.")
+        raise Refused(N_("A password has at least 10 characters."))
     if len(password) > CHARS_MAX:
-        raise Refused("A password has at most 256 characters.")
+        raise Refused(N_("A password has at most 256 characters."))
     plain = password.casefold()
     if plain in {email.casefold(), email.partition("@")[0].casefold()}:
-        raise Refused("The password must not be the e-mail address.")
+        raise Refused(N_("The password must not be the e-mail address."))
     if len(set(plain)) < 5:
-        raise Refused("This password is too easy to guess: use more different characters.")
+        raise Refused(N_("This password is too easy to guess: use more different characters."))
     return password
 
 

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from tokenmarket.accounts.admin import NotThere, Refused, Taken, checked_name
 from tokenmarket.core import ids
+from tokenmarket.core.texts import N_
 from tokenmarket.store import accounts as rows
 from tokenmarket.store import people as people_rows
 from tokenmarket.store.accounts import NameTaken
@@ -65,7 +66,7 @@ async def create(
     try:
         await people_rows.insert_person(conn, user, password_hash)
     except NameTaken as error:
-        raise Taken("There is an account with this e-mail address already.") from error
+        raise Taken(N_("There is an account with this e-mail address already.")) from error
     detail: dict[str, object] = {"operator": operator}
     await rows.append_audit(conn, now_us, by or actor(user.id), "user.create", user.id, detail)
     return user
@@ -76,7 +77,7 @@ async def find(database: Database, user_id: str) -> User:
     async with database.read() as conn:
         found = await people_rows.person_by_id(conn, user_id)
     if found is None:
-        raise NotThere("There is no such account.")
+        raise NotThere(N_("There is no such account."))
     return found[0]
 
 
@@ -103,7 +104,7 @@ async def set_preferences(
 ) -> None:
     """What the person's own pages look like. Raises Refused."""
     if language not in LANGUAGES or theme not in THEMES or currency not in CURRENCIES:
-        raise Refused("Choose one of the values offered.")
+        raise Refused(N_("Choose one of the values offered."))
     await _change(
         database,
         user,
@@ -124,11 +125,11 @@ async def set_disabled(
     async with database.begin() as conn:
         found = await people_rows.person_by_id(conn, user_id)
         if found is None:
-            raise NotThere("There is no such account.")
+            raise NotThere(N_("There is no such account."))
         user = found[0]
         last = user.operator and await people_rows.count_people(conn, operators=True) == 1
         if disabled and last and user.disabled_at_s is None:
-            raise Taken("The last operator cannot be suspended.")
+            raise Taken(N_("The last operator cannot be suspended."))
         at_s = now_us // 1_000_000 if disabled else None
         await people_rows.change_person(conn, user_id, disabled_at_s=at_s)
         action = "user.suspend" if disabled else "user.restore"
@@ -142,10 +143,10 @@ async def set_operator(
     async with database.begin() as conn:
         found = await people_rows.person_by_id(conn, user_id)
         if found is None:
-            raise NotThere("There is no such account.")
+            raise NotThere(N_("There is no such account."))
         last = await people_rows.count_people(conn, operators=True) == 1
         if found[0].operator and not operator and last and found[0].disabled_at_s is None:
-            raise Taken("The last operator stays an operator.")
+            raise Taken(N_("The last operator stays an operator."))
         await people_rows.change_person(conn, user_id, operator=int(operator))
         detail: dict[str, object] = {"operator": operator}
         await rows.append_audit(conn, now_us, by, "user.operator", user_id, detail)
@@ -161,7 +162,7 @@ def checked_email(email: str) -> str:
     address = comparable(email)
     fits = len(address) <= EMAIL_CHARS_MAX and address.isprintable()
     if not fits or _EMAIL.fullmatch(address) is None:
-        raise Refused("This is not an e-mail address.")
+        raise Refused(N_("This is not an e-mail address."))
     return address
 
 
@@ -170,13 +171,13 @@ def checked_person_name(name: str) -> str:
     try:
         return checked_name(name.strip())
     except Refused as error:
-        raise Refused("A name is one line of 1 to 100 printable characters.") from error
+        raise Refused(N_("A name is one line of 1 to 100 printable characters.")) from error
 
 
 def checked_time_zone(name: str) -> str:
     """An IANA name; raises Refused."""
     if name not in available_timezones():
-        raise Refused("Choose one of the time zones offered.")
+        raise Refused(N_("Choose one of the time zones offered."))
     return ZoneInfo(name).key
 
 

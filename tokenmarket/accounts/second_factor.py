@@ -28,6 +28,7 @@ from tokenmarket.accounts.admin import Refused, Taken
 from tokenmarket.billing.clock import Clock
 from tokenmarket.core import sealing
 from tokenmarket.core.sealing import Root
+from tokenmarket.core.texts import N_
 from tokenmarket.store import accounts as rows
 from tokenmarket.store import second_factor as factor_rows
 from tokenmarket.store.database import Connection, Database
@@ -59,7 +60,7 @@ class SecondFactor:
         async with self._database.begin() as conn:
             row = await factor_rows.totp_of(conn, user.id)
             if row is not None and row.confirmed_us is not None:
-                raise Taken("Two-factor sign-in is on already.")
+                raise Taken(N_("Two-factor sign-in is on already."))
             if row is not None:
                 return _base32(self._open(row))
             secret = os.urandom(SECRET_BYTES)
@@ -86,7 +87,7 @@ class SecondFactor:
         async with self._database.begin() as conn:
             row = await factor_rows.totp_of(conn, user.id)
             if row is None or row.confirmed_us is not None or not await self._take(conn, row, code):
-                raise Refused("This code is not right, or was used before.")
+                raise Refused(N_("This code is not right, or was used before."))
             await factor_rows.confirm_totp(conn, user.id, now_us)
             codes = await self._new_codes(conn, user.id)
             by = people.actor(user.id)

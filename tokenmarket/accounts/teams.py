@@ -21,6 +21,7 @@ from tokenmarket.accounts.admin import (
     checked_name,
 )
 from tokenmarket.core import ids
+from tokenmarket.core.texts import N_
 from tokenmarket.store import accounts as rows
 from tokenmarket.store import members as member_rows
 from tokenmarket.store import teams as team_rows
@@ -65,7 +66,7 @@ async def find(database: Database, org_id: str, team_id: str) -> TeamView:
     for view in await of_org(database, org_id):
         if view.row.id == team_id:
             return view
-    raise NotThere("There is no such team.")
+    raise NotThere(N_("There is no such team."))
 
 
 async def create(
@@ -76,11 +77,11 @@ async def create(
     row = _row(team_id, org_id, wishes, created_us=now_us)
     async with database.begin() as conn:
         if len(await team_rows.teams_of(conn, org_id)) >= TEAMS_MAX:
-            raise Refused("An organisation has at most 500 teams.")
+            raise Refused(N_("An organization has at most 500 teams."))
         try:
             await team_rows.insert_team(conn, row)
         except NameTaken as error:
-            raise Taken("There is a team with this name already.") from error
+            raise Taken(N_("There is a team with this name already.")) from error
         await _note(conn, row, "team.create", now_us, by)
     return row
 
@@ -95,7 +96,7 @@ async def change(
         try:
             await team_rows.update_team(conn, row)
         except NameTaken as error:
-            raise Taken("There is a team with this name already.") from error
+            raise Taken(N_("There is a team with this name already.")) from error
         await _note(conn, row, "team.change", now_us, by)
     return row
 
@@ -106,7 +107,7 @@ async def remove(database: Database, org_id: str, team_id: str, *, now_us: int, 
     async with database.begin() as conn:
         row = await _team(conn, org_id, team_id)
         if (await team_rows.keys_in_teams(conn, org_id)).get(team_id):
-            raise Taken("A team that API keys belong to cannot be removed.")
+            raise Taken(N_("A team that API keys belong to cannot be removed."))
         await team_rows.delete_team(conn, org_id, team_id)
         await _note(conn, row, "team.remove", now_us, by)
 
@@ -118,7 +119,7 @@ async def add_person(
     async with database.begin() as conn:
         await _team(conn, org_id, team_id)
         if await member_rows.membership_of(conn, org_id, user_id) is None:
-            raise NotThere("There is no such member.")
+            raise NotThere(N_("There is no such member."))
         await team_rows.add_to_team(conn, team_id, user_id, now_us)
         detail: dict[str, object] = {"user": user_id}
         await rows.append_audit(conn, now_us, by, "team.join", team_id, detail, org_id=org_id)
@@ -138,7 +139,7 @@ async def remove_person(
 async def _team(conn: Connection, org_id: str, team_id: str) -> TeamRow:
     row = await team_rows.team_by_id(conn, org_id, team_id)
     if row is None:
-        raise NotThere("There is no such team.")
+        raise NotThere(N_("There is no such team."))
     return row
 
 
@@ -162,7 +163,7 @@ def _row(team_id: str, org_id: str, wishes: TeamWishes, *, created_us: int) -> T
     models = None if wishes.models is None else tuple(dict.fromkeys(wishes.models))
     if models is not None:
         if not 0 < len(models) <= ALLOWED_MAX:
-            raise Refused("Name 1 to 200 models, or none to allow all.")
+            raise Refused(N_("Name 1 to 200 models, or none to allow all."))
         for model in models:
             checked_name(model)
     return TeamRow(

@@ -45,6 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     groups = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for add in (
         _serving,
+        _admins,
         _orgs,
         _keys,
         _manage_keys,
@@ -71,6 +72,13 @@ def _serving(groups: Groups) -> None:
     sandbox.add_argument("--host", metavar="H", default="127.0.0.1", help="address to listen on")
     sandbox.add_argument("--port", metavar="N", type=count, default=8090, help="port (8090)")
     sandbox.add_argument("--api-key", metavar="KEY", help="refuse callers without this key")
+
+
+def _admins(groups: Groups) -> None:
+    admin = _group(groups, "admin", "ways in for people")
+    _leaf(admin, "link", "admins:link", "print a one-time link that makes an operator")
+    reset = _leaf(admin, "reset", "admins:reset", "print a one-time link to set a password anew")
+    reset.add_argument("email", metavar="EMAIL")
 
 
 def _orgs(groups: Groups) -> None:

@@ -11,6 +11,10 @@ from importlib.resources import files
 
 from babel.messages.pofile import read_po
 
+from tokenmarket.core.texts import N_
+
+__all__ = ["N_", "Texts", "load"]
+
 LANGUAGES = ("en", "zh")
 HTML_LANG = {"en": "en", "zh": "zh-CN"}
 LOCALE = {"en": "en_US", "zh": "zh_Hans_CN"}
@@ -71,8 +75,3 @@ def load(*, strict: bool) -> Texts:
                 if forms and forms[0]:
                     catalogue[(message.context, english)] = forms
     return Texts(catalogue, strict=strict)
-
-
-def N_(english: str) -> str:
-    """Marks a text that is translated where it is shown."""
-    return english

@@ -9,12 +9,14 @@ import msgspec
 
 if TYPE_CHECKING:
     from tokenmarket.accounts import Accounts
+    from tokenmarket.accounts.identity import Identity
     from tokenmarket.accounts.sessions import Sessions
     from tokenmarket.billing.clock import Clock
     from tokenmarket.billing.wallet import Wallet
     from tokenmarket.catalog import CatalogSource
     from tokenmarket.config import Config
     from tokenmarket.core.sealing import Root
+    from tokenmarket.mail import Mail
     from tokenmarket.reports.routes import RouteMeasurements
     from tokenmarket.store.database import Database
     from tokenmarket.telemetry import Telemetry
@@ -36,5 +38,7 @@ class Parts(msgspec.Struct, kw_only=True):
     root: Root
     api: Api
     sessions: Sessions
+    identity: Identity
+    mail: Mail
     measurements: RouteMeasurements
     base_url: Callable[[], str]  # of the site, without a slash at the end
