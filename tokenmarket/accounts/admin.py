@@ -212,6 +212,20 @@ async def rotate_key(
     return NewKey(token=token, row=row, org=org)
 
 
+def changed_key(row: KeyRow, wishes: KeyWishes) -> KeyRow:
+    """The row with what may change of a key; its team and its text stay. Raises Refused."""
+    return msgspec.structs.replace(
+        row,
+        name=checked_name(wishes.name),
+        limits=checked_limits(wishes.limits),
+        models=_checked_set("model", wishes.models),
+        providers=_checked_set("provider", wishes.providers),
+        operations=_checked_operations(wishes.operations),
+        addresses=_checked_networks(wishes.addresses),
+        expires_at_s=wishes.expires_at_s,
+    )
+
+
 def checked_name(text: str) -> str:
     """One printable line of at most 100 characters, normalised; raises Refused."""
     name = unicodedata.normalize("NFC", text)

@@ -146,6 +146,15 @@ async def keys_by_ids(conn: Connection, key_ids: Sequence[str]) -> list[KeyRow]:
     return [_key(row) for row in (await conn.execute(query)).mappings()]
 
 
+async def change_key(conn: Connection, row: KeyRow) -> None:
+    """Write what may change of a key: name, limits, allowed sets, end."""
+    values = _columns(row)
+    changeable = ("name", "expires_at_s", *_LIMITS, *_SETS)
+    statement = update(api_key).where(api_key.c.org_id == row.org_id, api_key.c.id == row.id)
+    await conn.execute(statement.values({name: values[name] for name in changeable}))
+    await bump_generation(conn)
+
+
 async def disable_key(conn: Connection, key_id: str, at_s: int) -> None:
     """Keeps the first time if it was disabled before."""
     statement = update(api_key).where(api_key.c.id == key_id, api_key.c.disabled_at_s.is_(None))
