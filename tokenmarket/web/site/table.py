@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from tokenmarket.web.pages.console import keys, playground
 from tokenmarket.web.pages.public import front, legal, marketplace
 from tokenmarket.web.site.pages import Page
 
 PAGES: list[Page] = [
     *front.PAGES,
+    *keys.PAGES,
+    *playground.PAGES,
     *marketplace.PAGES,
     *legal.PAGES,
 ]

@@ -4,6 +4,7 @@ person who is signed in; what is here are the models with their prices, and the 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -67,20 +68,6 @@ _UNITS = {
     "search": N_("searches"),
     "request": N_("requests"),
 }
-_STATES = {
-    "accepted": N_("Queued"),
-    "submitting": N_("Queued"),
-    "submit_unknown": N_("Queued"),
-    "queued": N_("Queued"),
-    "running": N_("Running"),
-    "finalizing": N_("Finishing"),
-    "canceling": N_("Being cancelled"),
-    "succeeded": N_("Done"),
-    "failed": N_("Failed"),
-    "rejected": N_("Rejected"),
-    "cancelled": N_("Cancelled"),
-    "expired": N_("Expired"),
-}
 
 
 async def first(visit: Visit) -> Response:
@@ -88,11 +75,8 @@ async def first(visit: Visit) -> Response:
     return visit.redirect(visit.url("@/playground/chat"))
 
 
-async def show(visit: Visit) -> Response:
+async def _show(visit: Visit, kind: str) -> Response:
     """One kind of work; ``?model=`` chooses a model, as links from elsewhere do."""
-    kind = visit.params["kind"]
-    if kind not in KINDS:
-        raise visit.not_found()
     wanted = visit.query.get("model", "")
     source = visit.parts.catalog
     found = source.find_model(wanted) if wanted else None
@@ -145,11 +129,38 @@ def _shown(visit: Visit, model: Model) -> dict[str, Any]:
 def _texts(visit: Visit) -> dict[str, object]:
     texts: dict[str, object] = {name: visit._(text) for name, text in _TEXTS.items()}
     texts["units"] = {name: visit._(text) for name, text in _UNITS.items()}
-    texts["states"] = {name: visit.p_("job", text) for name, text in _STATES.items()}
+    texts["states"] = _states(visit)
     return texts
+
+
+def _states(visit: Visit) -> dict[str, str]:
+    """The states of a video, as people read them."""
+    p_ = visit.p_
+    queued = p_("job", "Queued")
+    return {
+        "accepted": queued,
+        "submitting": queued,
+        "submit_unknown": queued,
+        "queued": queued,
+        "running": p_("job", "Running"),
+        "finalizing": p_("job", "Finishing"),
+        "canceling": p_("job", "Being cancelled"),
+        "succeeded": p_("job", "Done"),
+        "failed": p_("job", "Failed"),
+        "rejected": p_("job", "Rejected"),
+        "cancelled": p_("job", "Cancelled"),
+        "expired": p_("job", "Expired"),
+    }
 
 
 PAGES = [
     Page("/{lang}/console/{org}/playground", first, member("play")),
-    Page("/{lang}/console/{org}/playground/{kind}", show, member("play")),
+    *(
+        Page(
+            f"/{{lang}}/console/{{org}}/playground/{kind}",
+            partial(_show, kind=kind),
+            member("play"),
+        )
+        for kind in KINDS
+    ),
 ]
