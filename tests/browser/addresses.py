@@ -20,6 +20,7 @@ _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 
 # path of the table without "/{lang}" -> the values of its parts besides lang and org
 SAMPLES: dict[str, Callable[[Site], dict[str, str]]] = {
+    "/console/{org}/keys/{key}": lambda site: {"key": site.server.get("/key").json["id"]},
     "/models/{vendor}/{model:path}": lambda _site: {
         "vendor": "tokenmarket",
         "model": "sandbox-chat",
@@ -27,7 +28,7 @@ SAMPLES: dict[str, Callable[[Site], dict[str, str]]] = {
     "/legal/{topic}": lambda _site: {"topic": "terms"},
 }
 # Pages that answer something else than a page to everybody: redirects, files, one-time links.
-NOT_SHOWN = frozenset({"/{lang}/currency/{code}"})
+NOT_SHOWN = frozenset({"/{lang}/console/{org}/playground", "/{lang}/currency/{code}"})
 
 
 def shown() -> list[Page]:

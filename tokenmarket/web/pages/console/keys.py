@@ -14,6 +14,7 @@ from tokenmarket.accounts import admin, org_keys
 from tokenmarket.accounts.admin import NewKey, NotThere, Refused, Taken
 from tokenmarket.accounts.org_keys import Known
 from tokenmarket.core import sealing
+from tokenmarket.core.catalog import OPERATIONS
 from tokenmarket.core.keys import hint
 from tokenmarket.store import accounts as rows
 from tokenmarket.store.accounts import KeyRow
@@ -211,12 +212,13 @@ def _model_for(visit: Visit, row: KeyRow) -> str:
     return min(callable_now, key=lambda name: (name.startswith("sandbox-"), name), default="MODEL")
 
 
-def _choices(visit: Visit, row: KeyRow | None) -> dict[str, list[tuple[str, str]]]:
+def _choices(visit: Visit, row: KeyRow | None) -> dict[str, object]:
     """What may be ticked: the catalog's, and what the key has and the catalog lost."""
     known = _known(visit)
     models = {*known.models, *((row and row.models) or ())}
     providers = {*known.providers, *((row and row.providers) or ())}
     return {
+        "operations": OPERATIONS,
         "models": [(name, name) for name in sorted(models)],
         "providers": [(name, name) for name in sorted(providers)],
     }

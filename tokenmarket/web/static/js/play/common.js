@@ -177,7 +177,7 @@ export class Form {
     form.addEventListener("input", () => this.estimate());
     form.addEventListener("change", () => this.estimate());
     form.querySelector("[data-show-code]").addEventListener("click", () => this.showCode());
-    this.modelChanged();
+    queueMicrotask(() => this.modelChanged()); // not before the page's own script is through
   }
 
   get model() {
