@@ -1,5 +1,7 @@
 """Keys as members of an organisation manage them: only their own, and what they spent."""
 
+from typing import Any
+
 import msgspec
 import pytest
 from sqlalchemy import insert
@@ -56,7 +58,7 @@ async def test_a_key_of_another_organisation_is_not_there(database: Database) ->
         for key_id in (theirs.row.id, "key_", "", "x" * 200):
             with pytest.raises(NotThere):
                 await org_keys.find(conn, mine.org.id, key_id)
-        by = {"now_us": NOW_US, "actor": "test"}
+        by: Any = {"now_us": NOW_US, "actor": "test"}
         with pytest.raises(NotThere):
             await org_keys.change(conn, mine.org.id, theirs.row.id, KeyWishes(), **by)
         with pytest.raises(NotThere):
@@ -107,7 +109,7 @@ async def test_what_cannot_be(database: Database) -> None:
     later_us = NOW_US + 10_000_000
     async with database.begin() as conn:
         org_id, key_id = made.org.id, made.row.id
-        by = {"now_us": later_us, "actor": "x"}
+        by: Any = {"now_us": later_us, "actor": "x"}
         # it has expired meanwhile: everything else may still be changed
         kept = KeyWishes(name="late", expires_at_s=NOW_S + 5)
         assert (await org_keys.change(conn, org_id, key_id, kept, **by)).name == "late"

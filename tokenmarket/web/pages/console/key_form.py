@@ -19,10 +19,10 @@ from tokenmarket.core.money import nano_from_usd, usd_from_nano
 from tokenmarket.store.accounts import KeyRow, Limits
 from tokenmarket.web.site.i18n import N_
 
-AMOUNTS = ("spend_day", "spend_month", "spend_total")
-NUMBERS = ("rpm", "tpm", "concurrency")
-LISTS = ("models", "providers", "operations")
-TEXTS = ("name", "expires", "addresses", "team", *AMOUNTS, *NUMBERS)
+AMOUNTS: tuple[str, ...] = ("spend_day", "spend_month", "spend_total")
+NUMBERS: tuple[str, ...] = ("rpm", "tpm", "concurrency")
+LISTS: tuple[str, ...] = ("models", "providers", "operations")
+TEXTS: tuple[str, ...] = ("name", "expires", "addresses", "team", *AMOUNTS, *NUMBERS)
 
 NAME = N_("Write one line of at most 100 characters.")
 AMOUNT = N_("Write an amount in USD, such as 25 or 0.50.")
