@@ -16,7 +16,7 @@ from tokenmarket.web.site.pages import Page
 
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-WIDTHS = (320, 390, 768)
+WIDTHS = (320, 390, 720, 768)  # 720: 1440 at 200 %
 PAGES = pytest.mark.parametrize("row", shown(), ids=lambda row: row.path)
 LANGS = pytest.mark.parametrize("lang", ["en", "zh"])
 
