@@ -38,6 +38,7 @@ from tokenmarket.lane.frames import Frames
 from tokenmarket.limits import Limits
 from tokenmarket.mail import Mail
 from tokenmarket.media import MediaRooms
+from tokenmarket.payments import service as payments
 from tokenmarket.reports.service import Reports
 from tokenmarket.sandbox.inprocess import SandboxTransport
 from tokenmarket.store import catalog_rows, credentials, money, org_groups
@@ -57,6 +58,7 @@ from tokenmarket.web.front import Front, FrontLimits
 from tokenmarket.web.health import Health
 from tokenmarket.web.manage.door import ManageDoor
 from tokenmarket.web.notices import Notices
+from tokenmarket.web.payment_hooks import PaymentHooks
 from tokenmarket.web.reads import Reads
 from tokenmarket.web.receiving import Forms
 from tokenmarket.web.site.doors import Doors
@@ -106,6 +108,7 @@ class Server:
         self.videos: VideoTasks
         self.outbound: Outbound
         self.reports: Reports
+        self.payments: payments.Payments
         self._admission: Admission
         self._client: UpstreamClient
         self._fetcher: Fetcher
@@ -199,6 +202,8 @@ class Server:
             self.shelf.store, self.shelf.urls, self.api.refusal, _seconds(clock.wall_us)
         )
         self._wire_videos(gateway, files)
+        self.payments = payments.opened(config, self.database, clock, self._not_written)
+        self.api.payments = PaymentHooks(self.payments, self.api.refusal, self.telemetry.crash)
         if config.role == "all":
             self.api.doors = Doors(self._parts, strict_texts=config.strict_texts)
             self.api.manage = ManageDoor(self._parts, self.api.refusal)
@@ -284,6 +289,7 @@ class Server:
             identity=identity,
             mail=self.mail,
             measurements=self.reports.routes,
+            payments=self.payments,
             base_url=lambda: self.shelf.urls.base_url,
         )
 
@@ -296,6 +302,7 @@ class Server:
         self.front.start()
         await self.videos.start()
         self.reports.start()
+        self.payments.start()
         self._tasks = [
             loop.create_task(self._flush_log()),
             loop.create_task(self._refresh_forever()),
@@ -321,6 +328,7 @@ class Server:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.reports.stop()
+        await self.payments.stop()
         if self.api.doors is not None:
             self.api.doors.close()
         if self._identity is not None:

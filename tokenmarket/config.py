@@ -165,6 +165,19 @@ class Config(msgspec.Struct, frozen=True):
     # links that would be mailed are shown to whoever may pass them on.
     smtp_url: MailServer | None
     mail_from: str
+    # Stripe's secret key and the secret of its webhook endpoint; both, or there is no Stripe.
+    stripe_secret_key: Secret | None
+    stripe_webhook_secret: Secret | None
+    # Whether everybody may top up by the test provider, without money; the demo organisation may.
+    payment_test_gateway: bool
+    # What one top-up may be, and for how long unspent money can be asked back.
+    topup_minimum_nano: int
+    topup_maximum_nano: int
+    refund_days: int
+    # At what rate CNY is taken; empty: only USD is.
+    cny_per_usd: str
+    # Who invoices are from: name, address and tax number, separated by "; ".
+    invoice_issuer: str
     # Whether an empty data directory gets the demo organisation, its grant and one key.
     demo: bool
     # Outgoing proxies by the usual variables (http_proxy, https_proxy, no_proxy).

@@ -14,11 +14,16 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from tokenmarket.core.money import nano_from_usd
 from tokenmarket.mail import MailServer
+from tokenmarket.upstream.credentials import Secret
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 MIB = 1024 * 1024
+SECRET_CHARS_MIN = 24
+CENT_NANO = 10_000_000
+AMOUNT_NANO_MAX = 1_000_000 * 1_000_000_000
 JOURNAL_SYNC = ("interval", "group", "replicated")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 ROLES = ("all", "gateway", "web")
@@ -142,6 +147,30 @@ def _mail_from(value: object) -> str:
     return text
 
 
+def _secret(chars_min: int) -> Callable[[object], Secret]:
+    def read(value: object) -> Secret:
+        bare = isinstance(value, str) and value.isascii() and value.isprintable()
+        if not bare or " " in str(value) or len(str(value)) < chars_min:  # never echoed
+            raise ValueError(f"write one line of at least {chars_min} printable ASCII characters")
+        return Secret(str(value))
+
+    return read
+
+
+def _amount(value: object) -> int:
+    nano = nano_from_usd(str(value))
+    if not 0 < nano <= AMOUNT_NANO_MAX or nano % CENT_NANO:
+        raise ValueError("write an amount in USD from 0.01 to 1000000 with at most two decimals")
+    return nano
+
+
+def _rate(value: object) -> str:
+    text = str(value)
+    if re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,6})?", text) is None or not float(text):
+        raise ValueError('write a number with at most 6 decimals as text, as in "7.12"')
+    return text
+
+
 SETTINGS: tuple[Setting, ...] = (
     Setting("host", "host", "TOKENMARKET_HOST", _host, "127.0.0.1"),
     Setting("port", "port", "TOKENMARKET_PORT", _whole(0, 65535), 8080),
@@ -194,5 +223,43 @@ SETTINGS: tuple[Setting, ...] = (
         _mail_from,
         "TokenMarket <no-reply@localhost>",
     ),
+    Setting(
+        "stripe_secret_key",
+        "stripe_secret_key",
+        "TOKENMARKET_STRIPE_SECRET_KEY",
+        _secret(SECRET_CHARS_MIN),
+        None,
+    ),
+    Setting(
+        "stripe_webhook_secret",
+        "stripe_webhook_secret",
+        "TOKENMARKET_STRIPE_WEBHOOK_SECRET",
+        _secret(SECRET_CHARS_MIN),
+        None,
+    ),
+    Setting(
+        "payment_test_gateway",
+        "payment_test_gateway",
+        "TOKENMARKET_PAYMENT_TEST_GATEWAY",
+        _yes_or_no,
+        False,
+    ),
+    Setting(
+        "topup_minimum_nano",
+        "topup_minimum",
+        "TOKENMARKET_TOPUP_MINIMUM",
+        _amount,
+        5_000_000_000,
+    ),
+    Setting(
+        "topup_maximum_nano",
+        "topup_maximum",
+        "TOKENMARKET_TOPUP_MAXIMUM",
+        _amount,
+        5_000_000_000_000,
+    ),
+    Setting("refund_days", "refund_days", "TOKENMARKET_REFUND_DAYS", _whole(0, 365), 14),
+    Setting("cny_per_usd", "cny_per_usd", "TOKENMARKET_CNY_PER_USD", _rate, ""),
+    Setting("invoice_issuer", "invoice_issuer", "TOKENMARKET_INVOICE_ISSUER", _text, ""),
     Setting("demo", "demo", "TOKENMARKET_DEMO", _yes_or_no, True),
 )

@@ -19,6 +19,16 @@ def grant(org_id: str, grant_id: str) -> str:
     return f"cust:{org_id}:grant:{grant_id}"
 
 
-def clearing(psp: str) -> str:
-    """What a payment provider has collected and not yet paid out."""
-    return f"psp:{psp}:clearing"
+def debt(org_id: str) -> str:
+    """What the organisation owes: payments clawed back after they were spent."""
+    return f"cust:{org_id}:debt"
+
+
+def clearing(psp: str, currency: str = "USD") -> str:
+    """What a payment provider has collected and not yet paid out, in that currency."""
+    return f"psp:{psp}:clearing" if currency == "USD" else f"psp:{psp}:clearing:{currency}"
+
+
+def exchange(currency: str) -> str:
+    """Where money of one currency leaves and the same worth in another comes in."""
+    return f"exchange:{currency}"

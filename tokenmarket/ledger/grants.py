@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 
 from tokenmarket.ledger import accounts
-from tokenmarket.store.database import Database
+from tokenmarket.store.database import Connection, Database
 from tokenmarket.store.money import NANO_MAX, NEVER_US
 from tokenmarket.store.money_ledger import Transfer, due_grants, move, open_account
 from tokenmarket.store.money_moves import money_transaction
@@ -35,6 +35,33 @@ async def grant(
     models: Sequence[str] = (),
     priority: int = 100,
 ) -> bool:
+    """``grant_in`` as a transaction of its own."""
+    async with money_transaction(database) as conn:
+        return await grant_in(
+            conn,
+            org_id=org_id,
+            grant_id=grant_id,
+            amount_nano=amount_nano,
+            reason=reason,
+            now_us=now_us,
+            expires_us=expires_us,
+            models=models,
+            priority=priority,
+        )
+
+
+async def grant_in(
+    conn: Connection,
+    *,
+    org_id: str,
+    grant_id: str,
+    amount_nano: int,
+    reason: str,
+    now_us: int,
+    expires_us: int = NEVER_US,
+    models: Sequence[str] = (),
+    priority: int = 100,
+) -> bool:
     """Give ``amount_nano``, spendable until ``expires_us`` on ``models`` (all when empty).
 
     Lower ``priority`` burns first. Raises ValueError, Conflict, Rejected, Unavailable.
@@ -43,29 +70,28 @@ async def grant(
     if expires_us <= now_us:
         raise ValueError("a grant must expire in the future")
     name = accounts.grant(org_id, grant_id)
-    async with money_transaction(database) as conn:
-        await open_account(
-            conn,
-            name,
-            org_id,
-            "grant",
-            priority=priority,
-            expires_us=expires_us,
-            scope=json.dumps(sorted(models)) if models else "",
-            now_us=now_us,
-        )
-        item = Transfer(
-            f"grant:{org_id}:{grant_id}",
-            org_id,
-            "grant",
-            accounts.PROMO,
-            name,
-            amount_nano,
-            grant_id,
-            reason,
-            now_us,
-        )
-        return await move(conn, item)
+    await open_account(
+        conn,
+        name,
+        org_id,
+        "grant",
+        priority=priority,
+        expires_us=expires_us,
+        scope=json.dumps(sorted(models)) if models else "",
+        now_us=now_us,
+    )
+    item = Transfer(
+        f"grant:{org_id}:{grant_id}",
+        org_id,
+        "grant",
+        accounts.PROMO,
+        name,
+        amount_nano,
+        grant_id,
+        reason,
+        now_us,
+    )
+    return await move(conn, item)
 
 
 async def expire(database: Database, now_us: int) -> int:
@@ -101,6 +127,27 @@ async def adjust(
     reason: str,
     now_us: int,
 ) -> bool:
+    """``adjust_in`` as a transaction of its own."""
+    async with money_transaction(database) as conn:
+        return await adjust_in(
+            conn,
+            org_id=org_id,
+            adjustment_id=adjustment_id,
+            amount_nano=amount_nano,
+            reason=reason,
+            now_us=now_us,
+        )
+
+
+async def adjust_in(
+    conn: Connection,
+    *,
+    org_id: str,
+    adjustment_id: str,
+    amount_nano: int,
+    reason: str,
+    now_us: int,
+) -> bool:
     """Correct the paid balance by hand, up or (negative) down; the house takes the other side.
 
     Raises Short when less than that is free: running servers hold leases for up to ten seconds
@@ -109,25 +156,29 @@ async def adjust(
     check_amount(abs(amount_nano))
     name = accounts.cash(org_id)
     sides = (accounts.HOUSE_LOSS, name) if amount_nano > 0 else (name, accounts.HOUSE_LOSS)
-    async with money_transaction(database) as conn:
-        await open_account(
-            conn,
-            name,
-            org_id,
-            "cash",
-            priority=CASH_PRIORITY,
-            expires_us=NEVER_US,
-            scope="",
-            now_us=now_us,
-        )
-        item = Transfer(
-            f"adjust:{adjustment_id}",
-            org_id,
-            "adjustment",
-            *sides,
-            abs(amount_nano),
-            adjustment_id,
-            reason,
-            now_us,
-        )
-        return await move(conn, item)
+    await open_cash(conn, org_id, now_us)
+    item = Transfer(
+        f"adjust:{adjustment_id}",
+        org_id,
+        "adjustment",
+        *sides,
+        abs(amount_nano),
+        adjustment_id,
+        reason,
+        now_us,
+    )
+    return await move(conn, item)
+
+
+async def open_cash(conn: Connection, org_id: str, now_us: int) -> None:
+    """The account of paid money; there is one per organisation."""
+    await open_account(
+        conn,
+        accounts.cash(org_id),
+        org_id,
+        "cash",
+        priority=CASH_PRIORITY,
+        expires_us=NEVER_US,
+        scope="",
+        now_us=now_us,
+    )

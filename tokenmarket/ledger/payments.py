@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tokenmarket.ledger import accounts
-from tokenmarket.ledger.grants import CASH_PRIORITY, check_amount
+from tokenmarket.ledger.grants import check_amount
+from tokenmarket.ledger.paid import credit_payment
 from tokenmarket.store.database import Connection, Database
-from tokenmarket.store.money import NEVER_US
 from tokenmarket.store.money_ledger import (
     Transfer,
     charged,
     claim_refund,
     move,
-    open_account,
     record_payment,
     reopen_until,
     transfers_of,
@@ -40,34 +39,19 @@ async def top_up(
 
     The caller has checked signature, amount, currency and order. Raises ValueError, Conflict.
     """
-    check_amount(amount_nano)
-    name = accounts.cash(org_id)
     async with money_transaction(database) as conn:
-        await open_account(
+        credited = await credit_payment(
             conn,
-            name,
-            org_id,
-            "cash",
-            priority=CASH_PRIORITY,
-            expires_us=NEVER_US,
-            scope="",
+            org_id=org_id,
+            psp=psp,
+            payment_id=payment_id,
+            amount_nano=amount_nano,
+            ref=payment_id,
             now_us=now_us,
         )
-        item = Transfer(
-            f"{psp}:{payment_id}:topup",
-            org_id,
-            "topup",
-            accounts.clearing(psp),
-            name,
-            amount_nano,
-            payment_id,
-            "",
-            now_us,
-        )
-        credited = await move(conn, item)
         await record_payment(
             conn,
-            id=item.id,
+            id=f"{psp}:{payment_id}:topup",
             psp=psp,
             payment_id=payment_id,
             kind="topup",

@@ -54,8 +54,10 @@ async def open_account(
     expires_us: int,
     scope: str,
     now_us: int,
+    limited: int = 1,
 ) -> None:
-    """Make a limited account with nothing in it; an existing one stays as it is."""
+    """Make an account with nothing in it; an existing one stays as it is. ``limited=0``: it may
+    owe, and nobody spends from it."""
     await conn.execute(
         insert_or_skip(account)
         .values(
@@ -63,7 +65,7 @@ async def open_account(
             org_id=org_id,
             kind=kind,
             currency="USD",
-            limited=1,
+            limited=limited,
             cr_posted=0,
             dr_posted=0,
             dr_pending=0,
@@ -88,7 +90,10 @@ async def move(conn: AsyncConnection, item: Transfer) -> bool:
         return False
     debited = await conn.execute(
         update(account)
-        .where(account.c.id == item.debit, spendable >= item.amount_nano)
+        .where(
+            account.c.id == item.debit,
+            or_(account.c.limited == 0, spendable >= item.amount_nano),
+        )
         .values(dr_posted=account.c.dr_posted + item.amount_nano)
     )
     if debited.rowcount == 0:
@@ -103,6 +108,20 @@ async def move(conn: AsyncConnection, item: Transfer) -> bool:
     )
     await conn.execute(insert(transfer).values(item._asdict()))
     return True
+
+
+async def account_state(conn: AsyncConnection, account_id: str) -> tuple[int, int, int]:
+    """(spendable, debits, credits) of an account with a row; zeros if it has none."""
+    query = select(spendable, account.c.dr_posted, account.c.cr_posted)
+    row = (await conn.execute(query.where(account.c.id == account_id))).one_or_none()
+    return (0, 0, 0) if row is None else (row[0], row[1], row[2])
+
+
+async def debts(conn: AsyncConnection) -> list[tuple[str, int]]:
+    """(organisation, owed) of all that owe something."""
+    owed = account.c.dr_posted - account.c.cr_posted
+    query = select(account.c.org_id, owed).where(account.c.kind == "debt", owed > 0)
+    return [(org_id, amount) for org_id, amount in (await conn.execute(query)).all()]
 
 
 async def due_grants(conn: AsyncConnection, now_us: int) -> list[tuple[str, str, int, int]]:
@@ -154,9 +173,10 @@ async def reopen_until(conn: AsyncConnection, account_id: str, until_us: int) ->
     )
 
 
-async def record_payment(conn: AsyncConnection, **columns: object) -> None:
-    """Keep what a payment provider told us; a repeated event changes nothing."""
-    await conn.execute(insert_or_skip(payment_event).values(**columns).on_conflict_do_nothing())
+async def record_payment(conn: AsyncConnection, **columns: object) -> bool:
+    """Keep what a payment provider told us; False, and nothing changed, for a repeated event."""
+    statement = insert_or_skip(payment_event).values(**columns).on_conflict_do_nothing()
+    return (await conn.execute(statement)).rowcount == 1
 
 
 async def remember_prices(

@@ -25,6 +25,7 @@ from tokenmarket.store import (
     backoffice_tables,
     manage_tables,
     money,
+    payment_tables,
     people_tables,
     route_rows,
     tables,
@@ -33,12 +34,13 @@ from tokenmarket.store import (
 )
 from tokenmarket.store.database import Database, StoreError
 
-HEAD = "0007"  # the newest file in store/migrations/versions
-REVISIONS = ("0001", "0002", "0003", "0005", "0006", "0007")
+HEAD = "0008"  # the newest file in store/migrations/versions
+REVISIONS = ("0001", "0002", "0003", "0005", "0006", "0007", "0008")
 # Each hangs its tables on the one ``metadata`` when it is imported.
 TABLES = (
     tables,
     money,
+    payment_tables,
     people_tables,
     route_rows,
     usage_rollup,

@@ -22,6 +22,7 @@ from tokenmarket.web.health import Health
 from tokenmarket.web.manage.door import MANAGE, ManageDoor
 from tokenmarket.web.notices import Notices
 from tokenmarket.web.openapi import document
+from tokenmarket.web.payment_hooks import PaymentHooks
 from tokenmarket.web.reads import Reads
 from tokenmarket.web.site.doors import PLAYGROUND, Doors, is_page
 from tokenmarket.web.videos import Videos
@@ -79,6 +80,7 @@ class Api:
         self.files: Files | None = None  # stored results
         self.videos: Videos | None = None  # tasks of their own, over ``tasks/``
         self.notices: Notices | None = None  # what providers tell of them
+        self.payments: PaymentHooks | None = None  # what payment providers tell
         self.doors: Doors | None = None  # pages for people
         self.manage: ManageDoor | None = None  # what pages do, for programs
 
@@ -97,6 +99,8 @@ class Api:
             return self._cohere_embed(inbound, client)
         if operation is None and self.notices is not None and Notices.owns(inbound.path):
             return self.notices.handle(inbound, client)
+        if operation is None and self.payments is not None and PaymentHooks.owns(inbound.path):
+            return self.payments.handle(inbound, client)
         if operation is None and self.videos is not None and Videos.owns(inbound.path):
             return self.videos.handle(inbound, client)
         if operation is None and self.manage is not None and inbound.path.startswith(MANAGE):

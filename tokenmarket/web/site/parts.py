@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tokenmarket.config import Config
     from tokenmarket.core.sealing import Root
     from tokenmarket.mail import Mail
+    from tokenmarket.payments.service import Payments
     from tokenmarket.reports.routes import RouteMeasurements
     from tokenmarket.store.database import Database
     from tokenmarket.telemetry import Telemetry
@@ -41,4 +42,5 @@ class Parts(msgspec.Struct, kw_only=True):
     identity: Identity
     mail: Mail
     measurements: RouteMeasurements
+    payments: Payments
     base_url: Callable[[], str]  # of the site, without a slash at the end
