@@ -18,6 +18,9 @@ from tokenmarket.accounts import Accounts, admin
 from tokenmarket.accounts.sessions import Sessions
 from tokenmarket.adapters.registry import ADAPTERS, VIDEO
 from tokenmarket.admission import Admission
+from tokenmarket.backoffice import prices
+from tokenmarket.backoffice.announcements import Board
+from tokenmarket.backoffice.reconcile import Proofs
 from tokenmarket.billing.clock import SystemClock
 from tokenmarket.billing.records import StoredAnswer
 from tokenmarket.billing.wallet import Wallet
@@ -108,6 +111,7 @@ class Server:
         self.videos: VideoTasks
         self.outbound: Outbound
         self.reports: Reports
+        self.proofs: Proofs
         self.payments: payments.Payments
         self._admission: Admission
         self._client: UpstreamClient
@@ -131,6 +135,7 @@ class Server:
             journal_sync=config.journal_sync,
         )
         self.accounts = Accounts(self.database, config.root.derive(sealing.PEPPER), clock)
+        self.proofs = Proofs(self.database, self.wallet, config.data_dir / "journal", clock)
         self.sessions = Sessions(self.database, clock, config.root.derive(sealing.SESSIONS))
         self._client = UpstreamClient(proxies=config.proxies)
         self._fetcher = Fetcher(self._client, proxies=config.proxies)
@@ -139,6 +144,7 @@ class Server:
         self.outbound = Outbound(
             self._client, self._route_health, monotonic_s, local=SandboxTransport()
         )
+        await self._publish_prices()
         await self._refresh()
         self._wire()
 
@@ -289,6 +295,8 @@ class Server:
             identity=identity,
             mail=self.mail,
             measurements=self.reports.routes,
+            proofs=self.proofs,
+            board=Board(self.database),
             payments=self.payments,
             base_url=lambda: self.shelf.urls.base_url,
         )
@@ -328,6 +336,7 @@ class Server:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.reports.stop()
+        await self.proofs.stop()
         await self.payments.stop()
         if self.api.doors is not None:
             self.api.doors.close()
@@ -351,6 +360,7 @@ class Server:
         while True:
             await asyncio.sleep(REFRESH_S)
             try:
+                await self._publish_prices()
                 await self._refresh()
             except Exception as error:
                 self.log.write("error", "refresh", error=repr(error)[:300])
@@ -364,6 +374,21 @@ class Server:
             except Exception as error:
                 self.log.write("error", "files_sweep", error=repr(error)[:300])
             await asyncio.sleep(SWEEP_FILES_S)
+
+    async def _publish_prices(self) -> None:
+        now_us = self.clock.wall_us()
+        shipped = self.catalog.shipped
+        for change in await prices.publish_due(self.database, shipped, now_us=now_us):
+            level = "error" if change.state == "failed" else "info"
+            self.log.write(
+                level,
+                "price_change",
+                id=change.id,
+                model=change.model,
+                provider=change.provider,
+                state=change.state,
+                problem=change.problem,
+            )
 
     def _not_written(self, what: str, error: Exception) -> None:
         self.log.write("error", what, error=repr(error)[:300])

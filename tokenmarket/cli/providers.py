@@ -10,25 +10,21 @@ from typing import Any
 import msgspec
 
 from tokenmarket.accounts import admin
-from tokenmarket.adapters.protocol import UpstreamRequest
 from tokenmarket.catalog import load_shipped
 from tokenmarket.cli.catalog import in_force
 from tokenmarket.cli.running import FAILED, OK, Answer, Desk, desk, table
 from tokenmarket.config import ConfigError, checked_provider_key, provider_secrets
-from tokenmarket.core.catalog import Provider, Timeouts
+from tokenmarket.core.catalog import Provider
 from tokenmarket.core.catalog_rows import CatalogDocument, CatalogError, ProviderRow
 from tokenmarket.core.catalog_toml import dump, parse
-from tokenmarket.core.errors import UpstreamError
 from tokenmarket.store import accounts as rows
 from tokenmarket.store import catalog_rows, credentials
 from tokenmarket.store.database import Connection
 from tokenmarket.upstream.client import UpstreamClient
 from tokenmarket.upstream.credentials import CredentialPool, Secret
-from tokenmarket.upstream.origin import Origin
+from tokenmarket.upstream.probe import Probe, probe
 
 KEY_BYTES_MAX = 16_384
-IN_PROCESS = "sandbox:"  # the base_url of the built-in provider
-TEST_TIMEOUTS = Timeouts(connect=5, first_byte=20, idle=20, total=30)
 
 
 async def add(arguments: Namespace) -> Answer:
@@ -87,37 +83,28 @@ async def test(arguments: Namespace) -> Answer:
 
 async def _ask(at: Desk, provider: Provider, secrets: list[tuple[str, Secret]]) -> dict[str, Any]:
     """{ok, status, latency_ms, message}; nothing of the answer's body is shown."""
-    if provider.base_url == IN_PROCESS:
-        return _result(True, None, 0, "it is built in and needs no network")
-    try:
-        credential = CredentialPool(provider, secrets, time.monotonic).acquire()
-    except ValueError as error:
-        return _result(False, None, 0, f"its key cannot be used: {error}")
-    if credential is None:
-        return _result(False, None, 0, f"it has no key: set {provider.api_key_env}, or add one")
     client = UpstreamClient(proxies=at.config.proxies)
-    request = UpstreamRequest("/models", (("accept", "application/json"),), b"", method="GET")
-    started = time.monotonic()
     try:
-        origin = Origin.parse(provider.base_url)
-        authorization = await credential.authorize(origin, request, client)
-        response = await client.send(origin, request, authorization, TEST_TIMEOUTS)
-        response.abort()
-    except UpstreamError as error:
-        return _result(False, error.status, started, f"it could not be reached: {error.message}")
+        found = await probe(provider, secrets, client, time.monotonic)
     finally:
         await client.close()
-    status = response.head.status
-    if status in (401, 403):
-        return _result(False, status, started, f"it refused the key (HTTP {status})")
-    if status in (404, 405):
-        return _result(True, status, started, "it answers, but has no list to test the key with")
-    return _result(200 <= status < 300, status, started, f"it answered HTTP {status}")
+    return {
+        "ok": found.ok,
+        "status": found.status,
+        "latency_ms": found.latency_ms,
+        "message": _message(found, provider),
+    }
 
 
-def _result(ok: bool, status: int | None, started: float, message: str) -> dict[str, Any]:
-    took_ms = int((time.monotonic() - started) * 1000) if started else None
-    return {"ok": ok, "status": status, "latency_ms": took_ms, "message": message}
+def _message(found: Probe, provider: Provider) -> str:
+    return {
+        "built_in": "it is built in and needs no network",
+        "unusable_key": f"its key cannot be used: {found.detail}",
+        "no_key": f"it has no key: set {provider.api_key_env}, or add one",
+        "unreachable": f"it could not be reached: {found.detail}",
+        "refused_key": f"it refused the key (HTTP {found.status})",
+        "no_list": "it answers, but has no list to test the key with",
+    }.get(found.finding, f"it answered HTTP {found.status}")
 
 
 async def _document(conn: Connection, at: Desk, provider: Provider) -> dict[str, Any]:

@@ -97,7 +97,7 @@ def compile(document: CatalogDocument, version: int, *, strict: bool = True) -> 
 
 
 def _route(row: RouteRow, model: Model, provider: Provider) -> Route:
-    prices = _sheet(row.price, row.markup_percent)
+    prices = sheet_of(row.price, row.markup_percent)
     return Route(
         model=model,
         provider=provider,
@@ -106,13 +106,14 @@ def _route(row: RouteRow, model: Model, provider: Provider) -> Route:
         priority=row.priority,
         weight=row.weight,
         markup_percent=row.markup_percent,
-        costs=_sheet(row.cost, "0") if row.cost else None,
+        costs=sheet_of(row.cost) if row.cost else None,
         enabled=row.enabled,
         unpriced=unpriced_unit(model, prices),
     )
 
 
-def _sheet(entries: Iterable[PriceEntry], markup_percent: str) -> PriceSheet:
+def sheet_of(entries: Iterable[PriceEntry], markup_percent: str = "0") -> PriceSheet:
+    """The price rows as written, with markup, as one version. Raises ValueError."""
     return price_sheet(
         price_row(entry.unit, entry.usd, entry.when, entry.context_above, markup_percent)
         for entry in entries

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Sequence
 
 import msgspec
-from sqlalchemy import case, func, insert, select, update
+from sqlalchemy import case, delete, func, insert, select, update
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import IntegrityError
 
@@ -201,6 +201,17 @@ async def remember(conn: Connection, name: str, text: str) -> str:
         await conn.execute(insert(meta).values(name=name, number=0, text=text))
         return text
     return stored
+
+
+async def replace_fact(conn: Connection, name: str, text: str) -> None:
+    """Store a fact whether or not there is an earlier one."""
+    changed = await conn.execute(update(meta).where(meta.c.name == name).values(text=text))
+    if changed.rowcount == 0:
+        await conn.execute(insert(meta).values(name=name, number=0, text=text))
+
+
+async def forget(conn: Connection, name: str) -> None:
+    await conn.execute(delete(meta).where(meta.c.name == name))
 
 
 async def append_audit(

@@ -7,10 +7,10 @@ shipped prices reaches everybody who never overrode them. API keys in a document
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
-from sqlalchemy import Table, and_, insert, select, update
+from sqlalchemy import Table, and_, delete, insert, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from tokenmarket.core.catalog import Model, Provider
@@ -30,6 +30,12 @@ from tokenmarket.store.database import Connection
 from tokenmarket.store.tables import model, provider, route
 
 _Row = TypeVar("_Row", ProviderRow, ModelRow, RouteRow)
+Kind = Literal["provider", "model", "route"]
+_TABLES: dict[Kind, tuple[Table, tuple[str, ...]]] = {
+    "provider": (provider, ("name",)),
+    "model": (model, ("id",)),
+    "route": (route, ("model", "provider")),
+}
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -103,6 +109,22 @@ async def apply(
     if applied.anything:
         await bump_generation(conn)
     return applied
+
+
+async def reset(
+    conn: Connection, shipped: CatalogDocument, kind: Kind, key: tuple[str, ...]
+) -> bool:
+    """Forget the operator's row, so that the shipped one holds again (or none); False if there was
+    none. Raises CatalogError if the result would be inconsistent; then roll back."""
+    table, columns = _TABLES[kind]
+    here = and_(*(table.c[name] == value for name, value in zip(columns, key, strict=True)))
+    removed = (await conn.execute(delete(table).where(here))).rowcount > 0
+    if removed:
+        faults = check(merge([shipped, await overlay(conn)]))
+        if faults:
+            raise CatalogError(faults)
+        await bump_generation(conn)
+    return removed
 
 
 async def _documents(conn: Connection, table: Table) -> list[str]:

@@ -153,6 +153,17 @@ class Credential:
                 found = rest[0] - now_s, rest[2]
         return found
 
+    def resting_longest_s(self, now_s: float) -> float:
+        """Seconds until it may be used for every model again; 0 = now."""
+        left = [until_s - now_s for until_s, *_ in self._rests.values()]
+        return max(0.0, *left) if left else 0.0
+
+    def forget_rests(self) -> None:
+        """An operator has seen to it: try again at once."""
+        self._rests.clear()
+        self.alert = None
+        self.blemished = False
+
     def refused(self, error: UpstreamError, model: str, now_s: float) -> None:
         """Rest as ``RESTS`` says, or as long as the provider said if it did."""
         rule = RESTS.get(error.kind)

@@ -188,6 +188,13 @@ class Health:
         state = self._states.get((route.provider.name, route.upstream_model))
         return state is None or state.open_until_s is None
 
+    def reset(self, provider: str, upstream_model: str | None = None) -> None:
+        """Close the breaker of a target (None: of all of the provider's)."""
+        for (name, model), state in self._states.items():
+            if name == provider and upstream_model in (None, model):
+                state.in_a_row = 0
+                self._close(state)
+
     def abandoned(self, route: Route) -> None:
         """The attempt ended without a verdict (the caller left): another may probe."""
         state = self._states.get((route.provider.name, route.upstream_model))

@@ -51,6 +51,16 @@ class Local(Protocol):
     ) -> Answer: ...
 
 
+class KeyState(msgspec.Struct, frozen=True):
+    """One key of a provider as it stands in this process. ``alert`` is the kind of refusal that a
+    person must look at; ``resting_s`` 0: it may be used for every model."""
+
+    id: str
+    in_flight: int
+    alert: str | None
+    resting_s: float
+
+
 class Outbound:
     """``state`` for planning; ``acquire``, ``send``, ``release`` for each attempt."""
 
@@ -169,6 +179,34 @@ class Outbound:
             if credential.id == credential_id:
                 return credential
         return next(iter(pool.credentials), None)
+
+    # --- for the operator -------------------------------------------------------------------------
+
+    def in_flight(self, provider: str) -> int:
+        """Requests of this process that are at the provider now."""
+        pool = self._pools.get(provider)
+        return 0 if pool is None else pool.in_flight
+
+    def keys(self, provider: str) -> list[KeyState]:
+        """The provider's keys in turn, without the keys."""
+        pool = self._pools.get(provider)
+        if pool is None:
+            return []
+        now_s = self._clock()
+        return [
+            KeyState(key.id, key.in_flight, key.alert, key.resting_longest_s(now_s))
+            for key in pool.credentials
+        ]
+
+    def reset(self, provider: str, upstream_model: str | None = None) -> None:
+        """Close the breakers and end the rests of keys: somebody has seen to it. ``upstream_model``
+        None: of all its routes."""
+        self._health.reset(provider, upstream_model)
+        pool = self._pools.get(provider)
+        for key in pool.credentials if pool is not None else ():
+            key.forget_rests()
+
+    # ----------------------------------------------------------------------------------------------
 
     def send(
         self, route: Route, credential: Credential, request: UpstreamRequest, timeouts: Timeouts

@@ -19,6 +19,11 @@ async def fill(visit: Visit) -> None:
         "available_nano": None,
     }
     user, org, parts = visit.user, visit.org, visit.parts
+    if not visit.fragment:
+        frame["announcements"] = [
+            {"level": one.level, "text": one.text(visit.lang)}
+            for one in await parts.board.showing(visit.now_us)
+        ]
     if user is None or visit.fragment:
         return
     frame["memberships"] = await members.of_user(parts.database, user.id)

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from tokenmarket.accounts import Accounts
     from tokenmarket.accounts.identity import Identity
     from tokenmarket.accounts.sessions import Sessions
+    from tokenmarket.backoffice.announcements import Board
+    from tokenmarket.backoffice.reconcile import Proofs
     from tokenmarket.billing.clock import Clock
     from tokenmarket.billing.wallet import Wallet
     from tokenmarket.catalog import CatalogSource
@@ -42,5 +44,7 @@ class Parts(msgspec.Struct, kw_only=True):
     identity: Identity
     mail: Mail
     measurements: RouteMeasurements
+    proofs: Proofs
+    board: Board
     payments: Payments
     base_url: Callable[[], str]  # of the site, without a slash at the end
