@@ -36,7 +36,7 @@ def in_use() -> Iterator[tuple[Key, str]]:
             for line, name, found, _ in jinja2.ext.babel_extract(
                 file, ("_", "n_", "p_"), (), {"trimmed": "true"}
             ):
-                texts = [found] if isinstance(found, str) else [t for t in found if t]
+                texts = [found] if isinstance(found, str) else [t for t in found or () if t]
                 if not texts:
                     continue
                 key = (texts[0], texts[1]) if name == "p_" else (None, texts[0])

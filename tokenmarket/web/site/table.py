@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tokenmarket.web.pages.console import keys, playground
+from tokenmarket.web.pages.docs import reference
 from tokenmarket.web.pages.public import front, legal, marketplace
 from tokenmarket.web.site.pages import Page
 
@@ -10,6 +11,7 @@ PAGES: list[Page] = [
     *front.PAGES,
     *keys.PAGES,
     *playground.PAGES,
+    *reference.PAGES,
     *marketplace.PAGES,
     *legal.PAGES,
 ]
