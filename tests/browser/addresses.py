@@ -25,10 +25,13 @@ SAMPLES: dict[str, Callable[[Site], dict[str, str]]] = {
         "vendor": "tokenmarket",
         "model": "sandbox-chat",
     },
+    "/docs/{path:path}": lambda _site: {"path": "quickstart"},
     "/legal/{topic}": lambda _site: {"topic": "terms"},
 }
 # Pages that answer something else than a page to everybody: redirects, files, one-time links.
-NOT_SHOWN = frozenset({"/{lang}/console/{org}/playground", "/{lang}/currency/{code}"})
+NOT_SHOWN = frozenset(
+    {"/llms.txt", "/{lang}/console/{org}/playground", "/{lang}/currency/{code}"}
+)
 
 
 def shown() -> list[Page]:

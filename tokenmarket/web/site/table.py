@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tokenmarket.web.pages.console import keys, playground
-from tokenmarket.web.pages.docs import reference
+from tokenmarket.web.pages.docs import reading, reference
 from tokenmarket.web.pages.public import front, legal, marketplace
 from tokenmarket.web.site.pages import Page
 
@@ -14,4 +14,5 @@ PAGES: list[Page] = [
     *reference.PAGES,
     *marketplace.PAGES,
     *legal.PAGES,
+    *reading.PAGES,
 ]
