@@ -29,9 +29,7 @@ SAMPLES: dict[str, Callable[[Site], dict[str, str]]] = {
     "/legal/{topic}": lambda _site: {"topic": "terms"},
 }
 # Pages that answer something else than a page to everybody: redirects, files, one-time links.
-NOT_SHOWN = frozenset(
-    {"/llms.txt", "/{lang}/console/{org}/playground", "/{lang}/currency/{code}"}
-)
+NOT_SHOWN = frozenset({"/llms.txt", "/{lang}/console/{org}/playground", "/{lang}/currency/{code}"})
 
 
 def shown() -> list[Page]:
