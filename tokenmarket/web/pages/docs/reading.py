@@ -29,7 +29,9 @@ def _manual(visit: Visit) -> Manual:
 
 def _menu(visit: Visit, found: Manual) -> dict[str, Any]:
     """What every page of the documentation shows at its left."""
-    sections = [(SECTIONS[section], pages) for section, pages in found.library.sections(visit.lang)]
+    sections = [
+        (visit._(SECTIONS[section]), pages) for section, pages in found.library.sections(visit.lang)
+    ]
     return {"sections": sections, "manual": found, "nav": "docs"}
 
 
