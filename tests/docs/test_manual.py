@@ -18,8 +18,8 @@ ENGLISH = LIBRARY.ordered["en"]
 HEADING = re.compile(r"^#{2,4} .*$", re.MULTILINE)
 HEADING_ID = re.compile(r" \{#([a-z0-9_-]+)\}$")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-# Addresses of the site that are no page of the documentation.
-ELSEWHERE = re.compile(r"https://|/llms\.txt$|/api/v1/openapi\.json$|reference(\.md)?(#|$)")
+# Addresses of the site that are no file of the documentation: the references are made by us.
+ELSEWHERE = re.compile(r"https://|/llms\.txt$|(\.\./)?api/(reference|management)\.md(#|$)")
 
 
 def prose(page: Page) -> str:
