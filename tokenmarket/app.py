@@ -67,6 +67,7 @@ from tokenmarket.web.receiving import Forms
 from tokenmarket.web.site.doors import Doors
 from tokenmarket.web.site.parts import Parts
 from tokenmarket.web.videos import Videos, VideosContext
+from tokenmarket.webhooks.service import Webhooks
 
 if TYPE_CHECKING:
     from tokenmarket.accounts.identity import Identity
@@ -109,6 +110,7 @@ class Server:
         self.api: Api
         self.front: Front
         self.videos: VideoTasks
+        self.webhooks: Webhooks
         self.outbound: Outbound
         self.reports: Reports
         self.proofs: Proofs
@@ -248,7 +250,19 @@ class Server:
             notice_url=notice_urls.url,
         )
         kek = config.root.derive(sealing.KEY_ENCRYPTION)
-        self.videos = VideoTasks(engine, self._admission, gateway.settlement, kek)
+        self.videos = VideoTasks(engine, self._admission, gateway.settlement)
+        self.webhooks = Webhooks(
+            self.database,
+            self._fetcher,
+            self.clock,
+            self.log,
+            worker_id=self.wallet.worker_id,
+            kek=kek,
+            origins=config.webhook_origins,
+            draw=engine.draw,
+            randomness=os.urandom,
+        )
+        engine.wake_notices = self.webhooks.deliverer.wake
         api = self.api
         api.videos = Videos(
             VideosContext(
@@ -263,7 +277,7 @@ class Server:
             )
         )
         api.notices = Notices(notice_urls, self.videos.hint, api.refusal)
-        self.telemetry.gauges.append(self.videos.gauges)
+        self.telemetry.gauges += [self.videos.gauges, self.webhooks.deliverer.gauges]
 
     def _parts(self) -> Parts:
         """What pages may reach; asked for with the first page."""
@@ -295,9 +309,13 @@ class Server:
             identity=identity,
             mail=self.mail,
             measurements=self.reports.routes,
+<<<<<<< HEAD
             proofs=self.proofs,
             board=Board(self.database),
             payments=self.payments,
+=======
+            webhooks=self.webhooks,
+>>>>>>> cfa317c (Webhook endpoints: domain, one deliverer for endpoints and callbacks, events of videos and keys)
             base_url=lambda: self.shelf.urls.base_url,
         )
 
@@ -309,6 +327,7 @@ class Server:
         )
         self.front.start()
         await self.videos.start()
+        await self.webhooks.start()
         self.reports.start()
         self.payments.start()
         self._tasks = [
@@ -336,8 +355,12 @@ class Server:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.reports.stop()
+<<<<<<< HEAD
         await self.proofs.stop()
         await self.payments.stop()
+=======
+        await self.webhooks.stop()
+>>>>>>> cfa317c (Webhook endpoints: domain, one deliverer for endpoints and callbacks, events of videos and keys)
         if self.api.doors is not None:
             self.api.doors.close()
         if self._identity is not None:

@@ -151,6 +151,9 @@ class Config(msgspec.Struct, frozen=True):
     files_ttl_s: int
     # Only these may say in X-Forwarded-For who the caller is.
     trusted_proxies: tuple[Network, ...]
+    # host:port of receivers that webhook endpoints may name although they are private or speak
+    # plain http. Whoever may set up an endpoint can send there and see the first bytes of answers.
+    webhook_origins: tuple[str, ...]
     log_level: str
     # After SIGTERM running requests get this long; a long stream should be able to finish.
     drain_s: int

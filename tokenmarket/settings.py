@@ -14,7 +14,11 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+<<<<<<< HEAD
 from tokenmarket.core.money import nano_from_usd
+=======
+from tokenmarket.core.addresses import endpoint
+>>>>>>> cfa317c (Webhook endpoints: domain, one deliverer for endpoints and callbacks, events of videos and keys)
 from tokenmarket.mail import MailServer
 from tokenmarket.upstream.credentials import Secret
 
@@ -124,6 +128,23 @@ def _networks(value: object) -> tuple[Network, ...]:
     return tuple(networks)
 
 
+def _origins(value: object) -> tuple[str, ...]:
+    """``host:port``, as ``core/addresses.endpoint`` writes it."""
+    parts: list[object]
+    if isinstance(value, str):
+        parts = [part.strip() for part in value.split(",") if part.strip()]
+    elif isinstance(value, list):
+        parts = list(msgspec.convert(value, list[object]))
+    else:
+        raise ValueError('write a list of host:port, as in ["10.0.0.7:8443"]')
+    origins: list[str] = []
+    for part in parts:
+        if not isinstance(part, str) or not re.fullmatch(r"\S+:[0-9]{1,5}", part, re.ASCII):
+            raise ValueError(f"{part!r} is not host:port; write one as in 10.0.0.7:8443")
+        origins.append(endpoint(f"http://{part}"))
+    return tuple(origins)
+
+
 def _mail_server(value: object) -> MailServer:
     """``smtp://user:password@host:587`` or ``smtps://…:465``; the text is never echoed."""
     advice = "write smtps://user:password@host or smtp://host:25"
@@ -210,6 +231,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("files_url", "files_url", "TOKENMARKET_FILES_URL", _bucket_url, None),
     Setting("files_ttl_s", "files_ttl_s", "TOKENMARKET_FILES_TTL_S", _whole(60, 2_592_000), 3600),
     Setting("trusted_proxies", "trusted_proxies", "TOKENMARKET_TRUSTED_PROXIES", _networks, ()),
+    Setting("webhook_origins", "webhook_origins", "TOKENMARKET_WEBHOOK_ORIGINS", _origins, ()),
     Setting("log_level", "log_level", "TOKENMARKET_LOG_LEVEL", _one_of(*LOG_LEVELS), "info"),
     Setting("drain_s", "drain_s", "TOKENMARKET_DRAIN_S", _whole(0, 3600), 30),
     Setting("role", "role", "TOKENMARKET_ROLE", _one_of(*ROLES), "all"),

@@ -22,7 +22,7 @@ from tokenmarket.core.uploads import joined
 from tokenmarket.files.store import Stored, StoreFailed
 from tokenmarket.sandbox import painting
 from tokenmarket.sandbox.filming import Film, mp4
-from tokenmarket.upstream.fetch import FetchRefused
+from tokenmarket.upstream.fetch import FetchRefused, Posted
 
 _films: dict[int, bytes] = {}
 
@@ -252,12 +252,12 @@ class Postman:
         self.pages: dict[str, bytes] = {}
         self.downloads: list[tuple[str, dict[str, Any]]] = []
 
-    async def post(self, url: str, *, headers: Any, body: bytes) -> int:
+    async def post(self, url: str, *, headers: Any, body: bytes, **_options: Any) -> Posted:
         self.posts.append((url, dict(headers), body))
         answer = self.answers.pop(0) if self.answers else 200
         if isinstance(answer, FetchRefused):
             raise answer
-        return answer
+        return Posted(answer, b"heard\x00")
 
     async def download(self, url: str, sink: Any, **options: Any) -> None:
         self.downloads.append((url, options))

@@ -44,6 +44,9 @@ from tokenmarket.upstream.client import UpstreamClient
 from tokenmarket.upstream.credentials import Secret
 from tokenmarket.upstream.health import Health
 from tokenmarket.upstream.outbound import Outbound
+from tokenmarket.webhooks.callbacks import Callbacks
+from tokenmarket.webhooks.deliverer import Deliverer
+from tokenmarket.webhooks.dispatches import Dispatches
 
 CATALOG = """
 [[provider]]
@@ -160,7 +163,19 @@ class Studio:
         )
         admission = Admission(Limits(rpm_default=10_000, tpm_default=10**9), wallet, self.clock)
         settlement = Settlement(wallet, telemetry, self.clock)
-        self.tasks = VideoTasks(engine, admission, settlement, b"k" * 32)
+        self.tasks = VideoTasks(engine, admission, settlement)
+        queues = [
+            Dispatches(w.database, wallet.worker_id, b"k" * 32, self.clock, engine.draw, ()),
+            Callbacks(
+                w.database,
+                wallet.worker_id,
+                b"k" * 32,
+                self.clock,
+                engine.draw,
+                engine.randomness,
+            ),
+        ]
+        self.deliverer = Deliverer(queues, engine.fetcher, self.clock, self.log)
         await self.tasks.adopt()
         self.caller = _caller()
         return self.tasks

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from tokenmarket.accounts.key_events import publish_key
 from tokenmarket.core import ids, keys
 from tokenmarket.core.catalog import OPERATIONS
 from tokenmarket.core.money import NANO_MAX
@@ -145,6 +146,7 @@ async def create_key(
     if row.team_id is not None:
         detail["team"] = row.team_id
     await rows.append_audit(conn, now_us, actor, "key.create", row.id, detail, org_id=org.id)
+    await publish_key(conn, "key.created", row, now_us)
     return NewKey(token=token, row=row, org=org)
 
 
@@ -164,7 +166,9 @@ async def disable_key(conn: Connection, key_id: str, *, now_us: int, actor: str)
         await rows.append_audit(
             conn, now_us, actor, "key.disable", key_id, {"org": row.org_id}, org_id=row.org_id
         )
-    return await find_key(conn, key_id)
+        row = await find_key(conn, key_id)
+        await publish_key(conn, "key.disabled", row, now_us)
+    return row
 
 
 async def rotate_key(
@@ -209,6 +213,7 @@ async def rotate_key(
     await rows.expire_key(conn, key_id, now_s + overlap_s)
     detail: dict[str, object] = {"new": row.id, "overlap_s": overlap_s}
     await rows.append_audit(conn, now_us, actor, "key.rotate", key_id, detail, org_id=org.id)
+    await publish_key(conn, "key.created", row, now_us)
     return NewKey(token=token, row=row, org=org)
 
 

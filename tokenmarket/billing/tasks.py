@@ -18,7 +18,7 @@ What a reader must know:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
@@ -31,7 +31,7 @@ from tokenmarket.billing.till import Till
 from tokenmarket.core.pricing import PriceRow, PriceSheet
 from tokenmarket.ledger.accounts import REVENUE
 from tokenmarket.ledger.payments import refund_task
-from tokenmarket.store import money_holds, webhooks
+from tokenmarket.store import money_holds
 from tokenmarket.store.database import Connection, Database
 from tokenmarket.store.money_holds import Part
 from tokenmarket.store.money_ledger import Transfer
@@ -45,10 +45,9 @@ from tokenmarket.store.tasks import (
     end_row,
     insert_task,
 )
-from tokenmarket.store.webhooks import NewDelivery
 
 Event = Callable[[Capture], UsageEvent]
-Notice = Callable[[TaskRow], NewDelivery | None]
+Notice = Callable[[Connection, TaskRow], Awaitable[None]]
 
 REFILLS_MAX = 4
 _COLUMNS = tuple(name for name in EVENT_COLUMNS if name not in ("windows", "receipt"))
@@ -130,10 +129,11 @@ class TaskMoney:
         changes: TaskChanges = _NO_CHANGES,
     ) -> TaskRow | None:
         """End the task: capture at most the hold, release the rest, write the usage event with the
-        receipt, and queue the caller's notice, in one transaction.
+        receipt, and queue what the customer is told, in one transaction.
 
         None if the row is not as ``row`` says any more: nothing has happened, read it again.
-        ``event`` gets the capture and must carry its amounts; ``notice`` gets the ended row.
+        ``event`` gets the capture and must carry its amounts; ``notice`` gets the ended row and the
+        transaction to write in.
         Raises ValueError for a step that does not exist, Rejected, Unavailable (repeat it: if it
         had come through after all, the answer is None).
         """
@@ -220,9 +220,8 @@ class TaskMoney:
         facts = {name: getattr(told, name) for name in _COLUMNS}
         facts |= {"windows": " ".join(windows), "receipt": _text(told.receipt), "refunded_nano": 0}
         await money_holds.record_event(conn, facts)
-        delivery = notice(ended) if notice is not None else None
-        if delivery is not None:
-            await webhooks.queue(conn, delivery)
+        if notice is not None:
+            await notice(conn, ended)
         return ended
 
     def _stale(self, org_id: str) -> None:

@@ -14,6 +14,8 @@ EVENT_TYPES: dict[str, str] = {
     "video.failed": "A video could not be made.",
     "video.cancelled": "A video was cancelled.",
     "balance.low": "The balance has fallen below the alert's threshold.",
+    "key.created": "An API key was made, by hand or by rolling another one.",
+    "key.disabled": "An API key was disabled.",
     "key.expiring": "An API key expires within seven days.",
 }
 TEST_TYPE = "webhook.test"  # sent on demand only, to one endpoint, whatever it wants

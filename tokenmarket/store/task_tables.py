@@ -160,6 +160,7 @@ webhook_delivery = Table(
     _text("lease_owner"),
     _int("lease_until_us"),
     Index("uq_webhook_delivery_task_id", "task_id", "type", unique=True),
+    Index("ix_webhook_delivery_org_id", "org_id", "id"),
     _index(
         "ix_webhook_delivery_due", "next_attempt_us", where="delivered_us = 0 AND disabled_us = 0"
     ),

@@ -14,6 +14,7 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as insert_or_skip
 
 from tokenmarket.core import ids, sealing
+from tokenmarket.store.accounts import KeyRow, keys_of
 from tokenmarket.store.database import Connection
 from tokenmarket.store.webhook_tables import (
     webhook_attempt,
@@ -118,14 +119,15 @@ async def delete_endpoint(conn: Connection, org_id: str, endpoint_id: str) -> No
 # ------------------------------------------------------------------------------------------ events
 
 
+async def is_wanted(conn: Connection, org_id: str, kind: str) -> bool:
+    """Whether any endpoint of the organisation would be told of this type of event."""
+    return bool(_wanting(await endpoints_of(conn, org_id), kind))
+
+
 async def publish(conn: Connection, new: NewEvent) -> bool:
     """One dispatch for every endpoint of the organisation that is on and wants this type. False:
     nobody wants it, or the same was published before."""
-    wanted = [
-        row
-        for row in await endpoints_of(conn, new.org_id)
-        if not row.disabled_us and new.type in row.events
-    ]
+    wanted = _wanting(await endpoints_of(conn, new.org_id), new.type)
     if not wanted:
         return False
     values = msgspec.structs.asdict(new)
@@ -180,6 +182,22 @@ async def _dispatch(
         )
     )
     return dispatch_id
+
+
+async def keys_expiring(conn: Connection, from_s: int, to_s: int) -> list[KeyRow]:
+    """API keys that end between these times, of organisations with an endpoint that is on."""
+    told = select(webhook_endpoint.c.org_id).where(webhook_endpoint.c.disabled_us == 0)
+    if (await conn.execute(told.limit(1))).first() is None:
+        return []
+    org_ids = {str(row[0]) for row in await conn.execute(told.distinct())}
+    found: list[KeyRow] = []
+    for org_id in sorted(org_ids):
+        found += [
+            row
+            for row in await keys_of(conn, org_id)
+            if row.disabled_at_s is None and from_s < (row.expires_at_s or 0) <= to_s
+        ]
+    return found
 
 
 # ----------------------------------------------------------------------------------------- secrets
@@ -242,6 +260,10 @@ async def secrets(
 async def endpoint_count(conn: Connection, org_id: str) -> int:
     query = select(func.count()).where(webhook_endpoint.c.org_id == org_id)
     return (await conn.execute(query)).scalar_one()
+
+
+def _wanting(endpoints: list[EndpointRow], kind: str) -> list[EndpointRow]:
+    return [row for row in endpoints if not row.disabled_us and kind in row.events]
 
 
 def _endpoint(row: tuple[object, ...]) -> EndpointRow:

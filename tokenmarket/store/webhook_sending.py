@@ -5,11 +5,13 @@ A process that dies leaves its leases to run out; the receiver tells repeats by 
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import msgspec
-from sqlalchemy import and_, delete, insert, literal_column, select, update
+from sqlalchemy import and_, delete, func, insert, literal_column, select, update
 
 from tokenmarket.store.database import Connection, Database
-from tokenmarket.store.money import NEVER_US
+from tokenmarket.store.money import NEVER_US, worker
 from tokenmarket.store.money_moves import money_transaction
 from tokenmarket.store.webhook_tables import (
     webhook_attempt,
@@ -45,13 +47,15 @@ class Dispatch(msgspec.Struct, frozen=True):
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """One try; ``status`` None: there was no answer, and ``error`` says why."""
+    """One try; ``status`` None: there was no answer, and ``error`` says why. ``answer``: the first
+    bytes of what came back, as text."""
 
     number: int
     at_us: int
     duration_ms: int
     status: int | None
     error: str
+    answer: str
 
 
 _URL = webhook_endpoint.c.url
@@ -65,20 +69,36 @@ _EVENT = and_(
 
 
 async def claim_due(
-    database: Database, owner: str, now_us: int, lease_us: int, limit: int
+    database: Database,
+    owner: str,
+    now_us: int,
+    lease_us: int,
+    limit: int,
+    *,
+    busy: Collection[str] = (),
+    each: int = 1_000,
 ) -> list[tuple[Dispatch, str]]:
     """Lease up to ``limit`` due dispatches to ``owner``, each with its endpoint's URL; each counts
-    as one more attempt. Those of endpoints that are off wait."""
+    as one more attempt. Those of endpoints that are off, or ``busy`` (ids), wait; of one endpoint
+    at most ``each`` are taken, so that no other waits for a slow one."""
     on = select(webhook_endpoint.c.id).where(webhook_endpoint.c.disabled_us == 0)
-    due = (
-        select(_dispatches.id)
+    order = (_dispatches.next_attempt_us, _dispatches.id)
+    place = func.row_number().over(partition_by=_dispatches.endpoint_id, order_by=order)
+    waiting = (
+        select(_dispatches.id, _dispatches.next_attempt_us, place.label("place"))
         .where(
             _open,
             _dispatches.next_attempt_us <= now_us,
             _dispatches.lease_until_us <= now_us,
             _dispatches.endpoint_id.in_(on),
+            _dispatches.endpoint_id.not_in(list(busy)),
         )
-        .order_by(_dispatches.next_attempt_us, _dispatches.id)
+        .subquery()
+    )
+    due = (
+        select(waiting.c.id)
+        .where(waiting.c.place <= each)
+        .order_by(waiting.c.next_attempt_us, waiting.c.id)
         .limit(limit)
     )
     async with database.read() as conn:
@@ -104,6 +124,18 @@ async def claim_due(
         )
         rows = (await conn.execute(query.order_by(_dispatches.id))).all()
     return [(Dispatch(*tuple(row)[:-1]), str(row[-1])) for row in rows]
+
+
+async def take_over(database: Database) -> None:
+    """Free what a worker held that is not live any more. At start, after the wallet has adopted
+    what dead workers left."""
+    alive = select(worker.c.id).where(worker.c.state == "live")
+    async with money_transaction(database) as conn:
+        await conn.execute(
+            update(webhook_dispatch)
+            .where(_open, _dispatches.lease_owner != "", _dispatches.lease_owner.not_in(alive))
+            .values(lease_owner="", lease_until_us=0)
+        )
 
 
 async def finish(conn: Connection, row: Dispatch, attempt: Attempt, again_us: int | None) -> bool:
@@ -152,6 +184,22 @@ async def dispatches_of(
         query = query.where(_dispatches.id < after)
     found = await conn.execute(query.order_by(_dispatches.id.desc()).limit(limit))
     return [Dispatch(*row) for row in found]
+
+
+async def dispatch_by_id(
+    conn: Connection, org_id: str, endpoint_id: str, dispatch_id: str
+) -> Dispatch | None:
+    query = (
+        select(*webhook_dispatch.c, webhook_event.c.type, webhook_event.c.body)
+        .join(webhook_event, _EVENT)
+        .where(
+            _dispatches.org_id == org_id,
+            _dispatches.endpoint_id == endpoint_id,
+            _dispatches.id == dispatch_id,
+        )
+    )
+    row = (await conn.execute(query)).one_or_none()
+    return None if row is None else Dispatch(*row)
 
 
 async def attempts_of(

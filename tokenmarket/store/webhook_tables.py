@@ -92,4 +92,5 @@ webhook_attempt = Table(
     Column("duration_ms", BigInteger, nullable=False),
     Column("status", BigInteger),
     Column("error", Text, nullable=False),
+    Column("answer", Text, nullable=False),  # its first bytes
 )

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import base64
 import os
+from collections.abc import Collection
 
 import msgspec
-from sqlalchemy import insert, literal_column, select, update
+from sqlalchemy import func, insert, literal_column, select, update
 from sqlalchemy.dialects.sqlite import insert as insert_or_skip
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -78,14 +79,34 @@ async def queue(conn: AsyncConnection, new: NewDelivery) -> None:
 
 
 async def claim_due(
-    database: Database, owner: str, now_us: int, lease_us: int, limit: int
+    database: Database,
+    owner: str,
+    now_us: int,
+    lease_us: int,
+    limit: int,
+    *,
+    busy: Collection[str] = (),
+    each: int = 1_000,
 ) -> list[Delivery]:
-    """Lease up to ``limit`` due notices to ``owner``; each counts as one more attempt."""
+    """Lease up to ``limit`` due notices to ``owner``; each counts as one more attempt. ``busy``
+    organisations wait, and of one at most ``each`` are taken."""
     table = webhook_delivery
+    order = (table.c.next_attempt_us, table.c.id)
+    place = func.row_number().over(partition_by=table.c.org_id, order_by=order)
+    waiting = (
+        select(table.c.id, table.c.next_attempt_us, place.label("place"))
+        .where(
+            _open,
+            table.c.next_attempt_us <= now_us,
+            table.c.lease_until_us <= now_us,
+            table.c.org_id.not_in(list(busy)),
+        )
+        .subquery()
+    )
     due = (
-        select(table.c.id)
-        .where(_open, table.c.next_attempt_us <= now_us, table.c.lease_until_us <= now_us)
-        .order_by(table.c.next_attempt_us, table.c.id)
+        select(waiting.c.id)
+        .where(waiting.c.place <= each)
+        .order_by(waiting.c.next_attempt_us, waiting.c.id)
         .limit(limit)
     )
     async with database.read() as conn:
@@ -144,6 +165,14 @@ async def of_task(database: Database, org_id: str, task_id: str) -> list[Deliver
     )
     async with database.read() as conn:
         return [Delivery(*row) for row in await conn.execute(query.order_by(webhook_delivery.c.id))]
+
+
+async def recent(database: Database, org_id: str, limit: int) -> list[Delivery]:
+    """The organisation's newest notices."""
+    query = select(webhook_delivery).where(webhook_delivery.c.org_id == org_id)
+    newest = query.order_by(webhook_delivery.c.id.desc()).limit(limit)
+    async with database.read() as conn:
+        return [Delivery(*row) for row in await conn.execute(newest)]
 
 
 # ----------------------------------------------------------------------------------------- secrets

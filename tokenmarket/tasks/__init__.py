@@ -6,7 +6,6 @@
     stepping.py    one step of one task: ask the provider, decide, write the next state
     finalizing.py  the files of a finished task into our store, then the charge
     ending.py      the one end of a task with its money, its receipt and its notice
-    notices.py     signed callbacks to customers, with retries
     service.py     what the web asks for: one task, a list, cancel, delete, the bytes
     documents.py   what the JSON columns of a task row hold;  views.py: a row as callers see it
     engine.py      the parts that all of these work with

@@ -11,7 +11,7 @@ import msgspec
 
 from tokenmarket.billing.funds import Capture
 from tokenmarket.billing.records import UsageEvent
-from tokenmarket.billing.tasks import Notice, pinned_prices
+from tokenmarket.billing.tasks import pinned_prices
 from tokenmarket.core import ids
 from tokenmarket.core.errors import CODES
 from tokenmarket.core.pricing import bill
@@ -21,8 +21,11 @@ from tokenmarket.core.video.request import load
 from tokenmarket.core.video.states import EVENTS
 from tokenmarket.core.video.webhooks import event_body
 from tokenmarket.receipts import Failure, ended_receipt
+from tokenmarket.store import webhook_endpoints, webhooks
+from tokenmarket.store.database import Connection
 from tokenmarket.store.money_moves import Unavailable
 from tokenmarket.store.tasks import TaskChanges, TaskRow
+from tokenmarket.store.webhook_endpoints import NewEvent
 from tokenmarket.store.webhooks import NewDelivery
 from tokenmarket.tasks.documents import Settled, write
 from tokenmarket.tasks.engine import SECOND_US, Engine
@@ -87,12 +90,19 @@ async def _end(
     def event(capture: Capture) -> UsageEvent:
         return _event(engine, row, state, changes, capture, usage, items or [])
 
-    notice: Notice | None = (lambda ended: _notice(engine, ended)) if told else None
+    async def notice(conn: Connection, ended: TaskRow) -> None:
+        await _tell(engine, conn, ended)
+
     ended: TaskRow | None = None
     for attempt in range(_REPEATS):
         try:
             ended = await engine.wallet.tasks.settle(
-                row, state, charge_nano, event, notice=notice, changes=changes
+                row,
+                state,
+                charge_nano,
+                event,
+                notice=notice if told else None,
+                changes=changes,
             )
             break
         except Unavailable:
@@ -116,8 +126,7 @@ async def _end(
         seconds=(ended.completed_us - row.created_us) // SECOND_US,
         polls=row.polls,
     )
-    if ended.callback_url:
-        engine.wake_notices()
+    engine.wake_notices()
     return ended
 
 
@@ -171,19 +180,34 @@ def _event(
     )
 
 
-def _notice(engine: Engine, ended: TaskRow) -> NewDelivery | None:
-    if not ended.callback_url:
-        return None
+async def _tell(engine: Engine, conn: Connection, ended: TaskRow) -> None:
+    """The order's own callback, and the organisation's endpoints: the same event under one id."""
+    kind = EVENTS[ended.state]
+    wanted = await webhook_endpoints.is_wanted(conn, ended.org_id, kind)
+    if not ended.callback_url and not wanted:
+        return
     now_us = engine.now_us()
     event_id = ids.new_id("evt", now_us, engine.randomness(ids.RANDOM_BYTES))
     shown = task_object(view(engine, ended))
-    body = event_body(event_id, ended.state, now_us // SECOND_US, shown)
-    return NewDelivery(
-        id=event_id,
-        org_id=ended.org_id,
-        task_id=ended.id,
-        url=ended.callback_url,
-        type=EVENTS[ended.state],
-        body=body.decode(),
-        created_us=now_us,
-    )
+    body = event_body(event_id, ended.state, now_us // SECOND_US, shown).decode()
+    if ended.callback_url:
+        callback = NewDelivery(
+            id=event_id,
+            org_id=ended.org_id,
+            task_id=ended.id,
+            url=ended.callback_url,
+            type=kind,
+            body=body,
+            created_us=now_us,
+        )
+        await webhooks.queue(conn, callback)
+    if wanted:
+        event = NewEvent(
+            id=event_id,
+            org_id=ended.org_id,
+            type=kind,
+            subject=ended.id,
+            body=body,
+            created_us=now_us,
+        )
+        await webhook_endpoints.publish(conn, event)

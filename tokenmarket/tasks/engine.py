@@ -84,7 +84,7 @@ class Engine:
         self.worker_id = wallet.worker_id
         self.counts: Counter[str] = Counter()
         self.wake: Callable[[], None] = _nobody  # the poller's, once there is one
-        self.wake_notices: Callable[[], None] = _nobody
+        self.wake_notices: Callable[[], None] = _nobody  # the deliverer's (``webhooks/``)
 
     def now_us(self) -> int:
         return self.clock.wall_us()

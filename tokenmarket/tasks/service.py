@@ -27,7 +27,6 @@ from tokenmarket.tasks.documents import KeptOutput, read_delivered
 from tokenmarket.tasks.ending import fail
 from tokenmarket.tasks.engine import Engine
 from tokenmarket.tasks.finalizing import Finalizer
-from tokenmarket.tasks.notices import Deliverer
 from tokenmarket.tasks.polling import Poller, adopt_leases
 from tokenmarket.tasks.stepping import Stepper
 from tokenmarket.tasks.submitting import Submitter
@@ -40,18 +39,15 @@ _CANCELLED = TaskError("cancelled", "The task was cancelled before it was sent."
 
 
 class VideoTasks:
-    """All video tasks of this process: the service, the poller and the deliverer."""
+    """All video tasks of this process: the service and the poller."""
 
-    def __init__(
-        self, engine: Engine, admission: Admission, settlement: Settlement, kek: bytes
-    ) -> None:
+    def __init__(self, engine: Engine, admission: Admission, settlement: Settlement) -> None:
         self.engine = engine
         finalizer = Finalizer(engine)
         self._stepper = Stepper(engine, finalizer)
         submitter = Submitter(engine, self._stepper)
         self._creator = Creator(engine, submitter, admission, settlement)
         self.poller = Poller(engine, self._stepper, finalizer, submitter)
-        self.deliverer = Deliverer(engine, kek)
         self._states: dict[str, int] = {}
         self._loops: list[asyncio.Task[None]] = []
 
@@ -66,7 +62,6 @@ class VideoTasks:
         loop = asyncio.get_running_loop()
         self._loops = [
             loop.create_task(self.poller.run()),
-            loop.create_task(self.deliverer.run()),
             loop.create_task(self._sweep_forever()),
             loop.create_task(self._count_forever()),
         ]

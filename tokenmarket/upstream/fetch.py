@@ -3,7 +3,7 @@
     fetcher = Fetcher(client, proxies=config.proxies)
     content_type, data = await fetcher.read(url, bytes_max=20 << 20)
     fetched = await fetcher.download(result_url, file.write, bytes_max=…, allowed_origins=…)
-    status = await fetcher.post(callback_url, headers=…, body=…)
+    posted = await fetcher.post(callback_url, headers=…, body=…)
 
 Two kinds of URL come here: what a caller wrote (an image, a file, where to call back) and what a
 provider answered (its result). Both are strangers' words. A reader must know:
@@ -27,6 +27,8 @@ provider answered (its result). Both are strangers' words. A reader must know:
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import inspect
 import re
 import ssl
@@ -63,6 +65,7 @@ Sink = Callable[[bytes], object]
 REDIRECTS_MAX: Final = 3
 TIMEOUTS: Final = Timeouts(connect=10.0, first_byte=30.0, idle=20.0, total=300.0)
 POST_TIMEOUTS: Final = Timeouts(connect=10.0, first_byte=15.0, idle=15.0, total=20.0)
+ANSWER_S: Final = 2.0  # so long the first bytes of an answer to ``post`` are waited for
 OCTETS: Final = "application/octet-stream"
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _ACCEPT: Final[Headers] = (("accept", "*/*"),)
@@ -97,6 +100,14 @@ class Fetched(msgspec.Struct, frozen=True):
     content_type: str
     size_bytes: int
     final_url: str
+
+
+class Posted(msgspec.Struct, frozen=True):
+    """``answer``: what came back first, cut to the length that was asked for; empty if nothing came
+    in time, or in a coding."""
+
+    status: int
+    answer: bytes
 
 
 def origins_of(base_url: str) -> tuple[str, ...]:
@@ -201,14 +212,17 @@ class Fetcher:
         body: bytes,
         allowed_origins: tuple[str, ...] = (),
         timeouts: Timeouts = POST_TIMEOUTS,
-    ) -> int:
-        """Deliver ``body`` (a callback) and give the status of the answer, whatever it is; the rest
-        of the answer is not read. Raises FetchRefused."""
+        answer_bytes_max: int = 0,
+    ) -> Posted:
+        """Deliver ``body`` (a callback) and give the status of the answer, whatever it is; of the
+        rest at most ``answer_bytes_max`` are looked at. Raises FetchRefused."""
         where = self._checked(url, allowed_origins)
         request = UpstreamRequest(where.path, headers, body)
         response = await self._send(where, request, (), allowed_origins, timeouts)
-        response.abort()
-        return response.head.status
+        try:
+            return Posted(response.head.status, await _first_bytes(response, answer_bytes_max))
+        finally:
+            response.abort()
 
     async def close(self) -> None:
         """Ends what runs. The client that was handed in is not closed."""
@@ -285,6 +299,17 @@ class Fetcher:
         if where.tls and not following.tls:
             raise FetchRefused("redirect", "the URL redirects from https to http", status)
         return following
+
+
+async def _first_bytes(response: UpstreamResponse, bytes_max: int) -> bytes:
+    if not bytes_max or response.inflater is not None:
+        return b""
+    found = b""
+    with contextlib.suppress(UpstreamError, TimeoutError):
+        async with asyncio.timeout(ANSWER_S):
+            while len(found) < bytes_max and (chunk := await response.chunk()):
+                found += chunk
+    return found[:bytes_max]
 
 
 async def _receive(response: UpstreamResponse, sink: Sink, bytes_max: int) -> int:

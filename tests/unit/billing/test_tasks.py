@@ -16,6 +16,7 @@ from tokenmarket.core.pricing import charge, price_row, price_sheet
 from tokenmarket.core.usage import Usage
 from tokenmarket.ledger import payments
 from tokenmarket.store import tasks, webhooks
+from tokenmarket.store.database import Connection
 from tokenmarket.store.money import DAY_US, receipt_json
 from tokenmarket.store.money_moves import Rejected, Unavailable
 from tokenmarket.store.tasks import TaskExists, TaskRow
@@ -337,8 +338,8 @@ async def test_the_notice_is_queued_with_the_end_and_only_once() -> None:
         wallet = await w.open()
         row = await running(w, "a", 100)
 
-        def notice(ended: TaskRow) -> NewDelivery:
-            return NewDelivery(
+        async def notice(conn: Connection, ended: TaskRow) -> None:
+            delivery = NewDelivery(
                 id="evt_1",
                 org_id=ended.org_id,
                 task_id=ended.id,
@@ -347,6 +348,7 @@ async def test_the_notice_is_queued_with_the_end_and_only_once() -> None:
                 body=str(ended.charged_nano),
                 created_us=ended.completed_us,
             )
+            await webhooks.queue(conn, delivery)
 
         for _ in range(2):
             await w.settle_task(row, 70, notice=notice)

@@ -37,7 +37,7 @@ async def secrets(s: Studio) -> list[str]:
 async def test_the_end_is_told_once_and_signed(status: str, kind: str) -> None:
     async with studio() as s:
         task_id = await ended(s, status)
-        assert await s.tasks.deliverer.sweep() == 1
+        assert await s.deliverer.sweep() == 1
         [(url, headers, body)] = s.postman.posts
         event = json.loads(body)
         assert (url, event["type"], event["data"]["id"]) == (HOOK, kind, task_id)
@@ -46,7 +46,7 @@ async def test_the_end_is_told_once_and_signed(status: str, kind: str) -> None:
         assert verify(await secrets(s), headers, body, now_s) == event["id"]
         with pytest.raises(BadSignature):
             verify(await secrets(s), headers, body + b" ", now_s)
-        assert await s.tasks.deliverer.sweep() == 0
+        assert await s.deliverer.sweep() == 0
         [delivery] = await webhooks.of_task(s.world.database, "o1", task_id)
         assert delivery.delivered_us == s.clock.wall
         assert delivery.last_status == 200
@@ -57,7 +57,7 @@ async def test_no_callback_no_notice() -> None:
         await s.made()
         s.provider.status = "completed"
         await s.sweep_for(10)
-        assert await s.tasks.deliverer.sweep() == 0
+        assert await s.deliverer.sweep() == 0
 
 
 async def test_a_refused_create_is_answered_and_not_told() -> None:
@@ -65,21 +65,21 @@ async def test_a_refused_create_is_answered_and_not_told() -> None:
         s.provider.then("create", (400, {"error": {"message": "bad"}}))
         with pytest.raises(Exception, match="bad"):
             await s.made(callback_url=HOOK)
-        assert await s.tasks.deliverer.sweep() == 0
+        assert await s.deliverer.sweep() == 0
 
 
 async def test_retries_come_later_and_later_and_end() -> None:
     async with studio() as s:
         task_id = await ended(s)
         s.postman.answers = [500, FetchRefused("timeout", "too slow"), 302, 404, 503, 500, 500, 200]
-        assert await s.tasks.deliverer.sweep() == 1
+        assert await s.deliverer.sweep() == 1
         for pause_s in RETRY_AFTER_S:
             s.pass_s(pause_s - 1)
-            assert await s.tasks.deliverer.sweep() == 0, pause_s
+            assert await s.deliverer.sweep() == 0, pause_s
             s.pass_s(pause_s * 0.2 + 2)
-            assert await s.tasks.deliverer.sweep() == 1, pause_s
+            assert await s.deliverer.sweep() == 1, pause_s
         s.pass_s(86_400)
-        assert await s.tasks.deliverer.sweep() == 0
+        assert await s.deliverer.sweep() == 0
         ids = {headers["webhook-id"] for _, headers, _ in s.postman.posts}
         assert len(ids) == 1
         assert len(s.postman.posts) == 7
@@ -92,9 +92,9 @@ async def test_gone_is_not_asked_again() -> None:
     async with studio() as s:
         task_id = await ended(s)
         s.postman.answers = [410]
-        await s.tasks.deliverer.sweep()
+        await s.deliverer.sweep()
         s.pass_s(86_400)
-        assert await s.tasks.deliverer.sweep() == 0
+        assert await s.deliverer.sweep() == 0
         [delivery] = await webhooks.of_task(s.world.database, "o1", task_id)
         assert delivery.disabled_us > 0
 
@@ -104,7 +104,7 @@ async def test_a_private_address_is_never_reached() -> None:
         await ended(s)
         s.postman.answers = [FetchRefused("private_address", "not public")] * 7
         for _ in range(10):
-            await s.tasks.deliverer.sweep()
+            await s.deliverer.sweep()
             s.pass_s(30_000)
         assert len(s.postman.posts) == 3  # a name may be wrong for a moment
 
@@ -112,7 +112,7 @@ async def test_a_private_address_is_never_reached() -> None:
 async def test_both_secrets_sign_while_one_replaces_the_other() -> None:
     async with studio() as s:
         await ended(s)
-        await s.tasks.deliverer.sweep()
+        await s.deliverer.sweep()
         [old] = await secrets(s)
         fresh = "whsec_" + "QUJD" * 11
         await webhooks.add_secret(
@@ -124,7 +124,7 @@ async def test_both_secrets_sign_while_one_replaces_the_other() -> None:
             overlap_us=60_000_000,
         )
         await ended(s)
-        await s.tasks.deliverer.sweep()
+        await s.deliverer.sweep()
         _, headers, body = s.postman.posts[-1]
         now_s = s.clock.wall // 1_000_000
         for secret in (old, fresh):
@@ -137,7 +137,7 @@ async def test_a_notice_survives_its_process() -> None:
     async with studio() as s:
         task_id = await ended(s)
         await s.restart()
-        assert await s.tasks.deliverer.sweep() == 1
+        assert await s.deliverer.sweep() == 1
         assert json.loads(s.postman.posts[0][2])["data"]["id"] == task_id
 
 
@@ -148,7 +148,7 @@ async def test_the_official_sdk_believes_it() -> None:
         await webhooks.add_secret(
             s.world.database, b"k" * 32, "o1", secret.encode(), s.clock.wall, overlap_us=0
         )
-        await s.tasks.deliverer.sweep()
+        await s.deliverer.sweep()
         _, headers, body = s.postman.posts[-1]
         with mock.patch("time.time", return_value=s.clock.wall / 1e6):
             event: Any = OpenAI(api_key="k", webhook_secret=secret).webhooks.unwrap(

@@ -154,12 +154,12 @@ def _event(
     return _encode(event)
 
 
-def retry_delay_ms(attempts: int, draw: int) -> int | None:
+def retry_delay_ms(attempts: int, draw: int, pauses_s: Sequence[int] = RETRY_AFTER_S) -> int | None:
     """The pause after so many failed attempts, None: give up. ``draw`` is any number, for jitter.
 
     A receiver that answers 410 wants nothing more: do not ask this then.
     """
-    if not 1 <= attempts <= len(RETRY_AFTER_S):
+    if not 1 <= attempts <= len(pauses_s):
         return None
-    delay_ms = RETRY_AFTER_S[attempts - 1] * 1000
+    delay_ms = pauses_s[attempts - 1] * 1000
     return delay_ms + delay_ms * (draw % (RETRY_JITTER_PERCENT + 1)) // 100

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tokenmarket.telemetry import Telemetry
     from tokenmarket.upstream.outbound import Outbound
     from tokenmarket.web.api import Api
+    from tokenmarket.webhooks.service import Webhooks
 
 
 class Parts(msgspec.Struct, kw_only=True):
@@ -44,7 +45,11 @@ class Parts(msgspec.Struct, kw_only=True):
     identity: Identity
     mail: Mail
     measurements: RouteMeasurements
+<<<<<<< HEAD
     proofs: Proofs
     board: Board
     payments: Payments
+=======
+    webhooks: Webhooks
+>>>>>>> cfa317c (Webhook endpoints: domain, one deliverer for endpoints and callbacks, events of videos and keys)
     base_url: Callable[[], str]  # of the site, without a slash at the end
