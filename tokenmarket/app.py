@@ -249,18 +249,15 @@ class Server:
             video_ttl_s=VIDEO_TTL_S,
             notice_url=notice_urls.url,
         )
-        kek = config.root.derive(sealing.KEY_ENCRYPTION)
         self.videos = VideoTasks(engine, self._admission, gateway.settlement)
         self.webhooks = Webhooks(
             self.database,
             self._fetcher,
             self.clock,
             self.log,
-            worker_id=self.wallet.worker_id,
-            kek=kek,
-            origins=config.webhook_origins,
-            draw=engine.draw,
-            randomness=os.urandom,
+            self.wallet.worker_id,
+            config.root.derive(sealing.KEY_ENCRYPTION),
+            config.webhook_origins,
         )
         engine.wake_notices = self.webhooks.deliverer.wake
         api = self.api
@@ -309,13 +306,10 @@ class Server:
             identity=identity,
             mail=self.mail,
             measurements=self.reports.routes,
-<<<<<<< HEAD
             proofs=self.proofs,
             board=Board(self.database),
             payments=self.payments,
-=======
             webhooks=self.webhooks,
->>>>>>> cfa317c (Webhook endpoints: domain, one deliverer for endpoints and callbacks, events of videos and keys)
             base_url=lambda: self.shelf.urls.base_url,
         )
 
@@ -355,12 +349,9 @@ class Server:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.reports.stop()
-<<<<<<< HEAD
         await self.proofs.stop()
         await self.payments.stop()
-=======
         await self.webhooks.stop()
->>>>>>> cfa317c (Webhook endpoints: domain, one deliverer for endpoints and callbacks, events of videos and keys)
         if self.api.doors is not None:
             self.api.doors.close()
         if self._identity is not None:

@@ -14,11 +14,8 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-<<<<<<< HEAD
-from tokenmarket.core.money import nano_from_usd
-=======
 from tokenmarket.core.addresses import endpoint
->>>>>>> cfa317c (Webhook endpoints: domain, one deliverer for endpoints and callbacks, events of videos and keys)
+from tokenmarket.core.money import nano_from_usd
 from tokenmarket.mail import MailServer
 from tokenmarket.upstream.credentials import Secret
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import os
+import random
 
 from tokenmarket.accounts.key_events import publish_key
 from tokenmarket.billing.clock import Clock
@@ -31,20 +32,17 @@ class Webhooks:
         fetcher: Fetcher,
         clock: Clock,
         log: Log,
-        *,
         worker_id: str,
         kek: bytes,
         origins: tuple[str, ...],
-        draw: Callable[[], int],
-        randomness: Callable[[int], bytes],
     ) -> None:
         self._database = database
         self._clock = clock
         self._log = log
         self.deliverer = Deliverer(
             [
-                Dispatches(database, worker_id, kek, clock, draw, origins),
-                Callbacks(database, worker_id, kek, clock, draw, randomness),
+                Dispatches(database, worker_id, kek, clock, _draw, origins),
+                Callbacks(database, worker_id, kek, clock, _draw, os.urandom),
             ],
             fetcher,
             clock,
@@ -87,3 +85,7 @@ class Webhooks:
             self.deliverer.wake()
         async with self._database.begin() as conn:
             await webhook_sending.forget_before(conn, now_us - KEPT_US)
+
+
+def _draw() -> int:
+    return random.getrandbits(30)

@@ -45,11 +45,8 @@ class Parts(msgspec.Struct, kw_only=True):
     identity: Identity
     mail: Mail
     measurements: RouteMeasurements
-<<<<<<< HEAD
     proofs: Proofs
     board: Board
     payments: Payments
-=======
     webhooks: Webhooks
->>>>>>> cfa317c (Webhook endpoints: domain, one deliverer for endpoints and callbacks, events of videos and keys)
     base_url: Callable[[], str]  # of the site, without a slash at the end
