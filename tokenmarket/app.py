@@ -210,7 +210,7 @@ class Server:
             self.shelf.store, self.shelf.urls, self.api.refusal, _seconds(clock.wall_us)
         )
         self._wire_videos(gateway, files)
-        self.payments = payments.opened(config, self.database, clock, self._not_written)
+        self.payments = payments.opened(config, self.database, clock, self.mail, self._not_written)
         self.api.payments = PaymentHooks(self.payments, self.api.refusal, self.telemetry.crash)
         if config.role == "all":
             self.api.doors = Doors(self._parts, strict_texts=config.strict_texts)

@@ -265,6 +265,13 @@ def document(stored: bytes) -> dict[str, Any]:
     return shown(_decode_facts(stored))
 
 
+def items_of(stored: bytes) -> list[Item]:
+    """The priced lines of a stored receipt; none of one that recovery wrote, or of no receipt."""
+    if not stored.startswith(b"["):
+        return []
+    return _decode_facts(stored).items
+
+
 def shown(facts: Facts) -> dict[str, object]:
     """The receipt in its public shape."""
     error = facts.error

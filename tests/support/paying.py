@@ -7,7 +7,10 @@ from typing import Any
 
 from tests.support.money import USD, World
 from tokenmarket.core import ids
+from tokenmarket.mail import Mail, MailServer, Message
+from tokenmarket.payments.alerts import Alerts
 from tokenmarket.payments.gateway import Checkout, Forged, News, Payment, Unreachable
+from tokenmarket.payments.redeem import Codes
 from tokenmarket.payments.service import Payments
 from tokenmarket.payments.terms import Terms
 from tokenmarket.payments.test_gateway import HEADER, Outcome, TestGateway
@@ -45,6 +48,17 @@ class ScriptedGateway:
         return self.truth.get(subject)
 
 
+class KeptMail(Mail):
+    """Keeps letters instead of sending them."""
+
+    def __init__(self) -> None:
+        super().__init__(MailServer("mail.example", 25, tls=False), "us@example.com")
+        self.letters: list[Message] = []
+
+    def post(self, message: Message) -> None:
+        self.letters.append(message)
+
+
 class Desk:
     """What a customer and a provider do."""
 
@@ -54,6 +68,7 @@ class Desk:
         self.scripted = ScriptedGateway()
         self.other = ScriptedGateway("other")
         self.troubles: list[str] = []
+        self.mail = KeptMail()
         self.payments = Payments(
             w.database,
             [self.test, self.scripted, self.other],
@@ -61,6 +76,8 @@ class Desk:
             TERMS,
             w.clock,
             lambda what, error: self.troubles.append(f"{what}: {error}"),
+            alerts=Alerts(w.database, self.mail, w.clock),
+            codes=Codes(w.database, b"c" * 32, w.clock),
         )
         self._number = 0
 

@@ -11,7 +11,7 @@ was never told are asked about every few minutes, so a lost webhook costs minute
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from tokenmarket.accounts.admin import NotThere, Refused, Taken
 from tokenmarket.billing.clock import Clock
@@ -19,7 +19,11 @@ from tokenmarket.config import Config
 from tokenmarket.core import ids, sealing
 from tokenmarket.core.money import usd_from_nano
 from tokenmarket.ledger.paid import collect_debt
+from tokenmarket.mail import Mail
+from tokenmarket.payments.alerts import Alerts
 from tokenmarket.payments.gateway import Forged, Gateway, Unreachable
+from tokenmarket.payments.invoicing import issue_due
+from tokenmarket.payments.redeem import Codes
 from tokenmarket.payments.settling import Told, settle
 from tokenmarket.payments.stripe_checkout import API, StripeGateway
 from tokenmarket.payments.terms import Terms, to_pay_minor
@@ -37,13 +41,21 @@ ORDERS_PER_HOUR = 20
 HOUR_US = 3600 * 1_000_000
 ASK_AFTER_US = 600 * 1_000_000
 ASK_EVERY_S = 300.0
+ALERT_EVERY_S = 30.0
+INVOICE_EVERY_S = 1_800.0
 _ASK_AT_ONCE = 50
 
 Failed = Callable[[str, Exception], object]
 
 
 def opened(
-    config: Config, database: Database, clock: Clock, failed: Failed, *, stripe_api: str = API
+    config: Config,
+    database: Database,
+    clock: Clock,
+    mail: Mail,
+    failed: Failed,
+    *,
+    stripe_api: str = API,
 ) -> Payments:
     """The payments that the configuration asks for; Stripe only with both of its secrets."""
     terms = Terms(
@@ -59,7 +71,17 @@ def opened(
         stripe = StripeGateway(key, secret, config.proxies, terms.currencies, stripe_api)
         gateways.insert(0, stripe)
         offered.append("stripe")
-    return Payments(database, gateways, offered, terms, clock, failed)
+    return Payments(
+        database,
+        gateways,
+        offered,
+        terms,
+        clock,
+        failed,
+        alerts=Alerts(database, mail, clock),
+        codes=Codes(database, config.root.derive(sealing.REDEEM_CODES), clock),
+        issuer=config.invoice_issuer,
+    )
 
 
 class Payments:
@@ -74,14 +96,21 @@ class Payments:
         terms: Terms,
         clock: Clock,
         failed: Failed,
+        *,
+        alerts: Alerts,
+        codes: Codes,
+        issuer: str = "",
     ) -> None:
+        self.alerts = alerts
+        self.codes = codes
+        self._issuer = issuer
         self.terms = terms
         self.gateways = {gateway.name: gateway for gateway in gateways}
         self._offered = frozenset(offered)
         self._database = database
         self._clock = clock
         self._failed = failed
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     def offered_to(self, org: OrgRow) -> list[Gateway]:
         """The providers by which this organisation can pay."""
@@ -227,21 +256,30 @@ class Payments:
     # --- beside the requests --------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begins to ask about open orders and to collect debts."""
-        self._task = asyncio.create_task(self._run(), name="payments")
+        """Begins to ask about open orders, collect debts, tell of low balances, issue invoices."""
+        self._tasks = [
+            asyncio.create_task(self._every(ASK_EVERY_S, self.catch_up), name="payments"),
+            asyncio.create_task(self._every(ALERT_EVERY_S, self.alerts.check), name="alerts"),
+            asyncio.create_task(self._every(INVOICE_EVERY_S, self.issue), name="invoices"),
+        ]
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        """Ends what runs beside."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _run(self) -> None:
+    async def _every(self, pause_s: float, work: Callable[[], Awaitable[object]]) -> None:
         while True:
-            await asyncio.sleep(ASK_EVERY_S)
+            await asyncio.sleep(pause_s)
             try:
-                await self.catch_up()
+                await work()
             except Exception as error:
                 self._failed("payments", error)
+
+    async def issue(self) -> None:
+        """Invoices of months that are over."""
+        await issue_due(self._database, self._issuer, self._clock.wall_us())
 
     async def catch_up(self) -> None:
         """Ask about every order that waits for its payment, and collect what is owed."""

@@ -54,7 +54,16 @@ def signed(body: bytes, secret: str = SECRET, at_s: int = NOW_S) -> dict[bytes, 
 
 async def test_stripes_own_signature_pays(desk: Desk, w: World) -> None:
     stripe = gateway()
-    payments = Payments(w.database, [stripe], ["stripe"], TERMS, w.clock, lambda *_: None)
+    payments = Payments(
+        w.database,
+        [stripe],
+        ["stripe"],
+        TERMS,
+        w.clock,
+        lambda *_: None,
+        alerts=desk.payments.alerts,
+        codes=desk.payments.codes,
+    )
     order = await desk.order()
     async with w.database.begin() as conn:
         from sqlalchemy import text
