@@ -20,6 +20,7 @@ SESSION = "tm_session"
 ANONYMOUS = "tm_form"
 FLASH = "tm_flash"
 LANG, THEME, CURRENCY, CODE = "tm_lang", "tm_theme", "tm_currency", "tm_code"
+LAST_ORG = "tm_org"  # where /console leads to
 YEAR_S = 365 * 86_400
 SESSION_S = 30 * 86_400
 FLASH_CHARS_MAX = 400

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tokenmarket.core.roles import may
-from tokenmarket.web.site.cookies import same
+from tokenmarket.web.site.cookies import LAST_ORG, same
 from tokenmarket.web.site.policy import Policy
 from tokenmarket.web.site.visit import Answered, Visit, csp, headers_of
 
@@ -177,4 +177,6 @@ async def _finish(visit: Visit, response: Response) -> None:
         site.cookies.set_anonymous(response, visit.new_anonymous)
     if "tm_flash" in visit.request.cookies and response.status_code == 200 and not visit.fragment:
         site.cookies.clear_flash(response)
+    if visit.org is not None and visit.request.cookies.get(LAST_ORG) != visit.org.id:
+        site.cookies.remember(response, LAST_ORG, visit.org.id)
     visit.compressed(response)

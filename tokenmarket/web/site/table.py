@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from tokenmarket.web.pages.console import keys, playground
+from tokenmarket.web.pages.account import entry, joining, profile, recovery, security
+from tokenmarket.web.pages.console import home, keys, playground
 from tokenmarket.web.pages.docs import reading, reference
 from tokenmarket.web.pages.public import front, legal, marketplace
 from tokenmarket.web.site.pages import Page
 
 PAGES: list[Page] = [
     *front.PAGES,
+    *entry.PAGES,
+    *joining.PAGES,
+    *recovery.PAGES,
+    *profile.PAGES,
+    *security.PAGES,
+    *home.PAGES,  # before all that have an organisation in the path
     *keys.PAGES,
     *playground.PAGES,
     *reference.PAGES,

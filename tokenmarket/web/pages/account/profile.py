@@ -69,9 +69,7 @@ async def preferences(visit: Visit) -> Response:
         else:
             visit.parts.sessions.forget(me.user.id)
             saved = visit.site.texts.text(wanted["language"], "Saved.")
-            response = visit.redirect(
-                f"/{wanted['language']}/account/preferences", ("ok", saved)
-            )
+            response = visit.redirect(f"/{wanted['language']}/account/preferences", ("ok", saved))
             cookies = visit.site.cookies
             cookies.remember(response, LANG, wanted["language"])
             cookies.remember(response, THEME, wanted["theme"])

@@ -7,11 +7,10 @@ from starlette.responses import Response
 from tokenmarket.accounts import members
 from tokenmarket.accounts.admin import Refused, Taken
 from tokenmarket.web.pages.account.entry import signed
+from tokenmarket.web.site.cookies import LAST_ORG
 from tokenmarket.web.site.pages import Page
 from tokenmarket.web.site.policy import SIGNED_IN
 from tokenmarket.web.site.visit import Visit
-
-LAST_ORG = "tm_org"  # set by the frame on every page of an organisation
 
 
 async def console(visit: Visit) -> Response:
