@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from tests.support.residents import invitation, one_time
 from tokenmarket.web.site.pages import Page
 from tokenmarket.web.site.table import PAGES
 
@@ -21,6 +22,16 @@ _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 # path of the table without "/{lang}" -> the values of its parts besides lang and org
 SAMPLES: dict[str, Callable[[Site], dict[str, str]]] = {
     "/console/{org}/keys/{key}": lambda site: {"key": site.server.get("/key").json["id"]},
+    "/invite/{token}": lambda site: {
+        "token": invitation(site.server.data, site.org_id, "new@example.test", "developer")
+    },
+    "/welcome/{token}": lambda site: {"token": one_time(site.server.data, "welcome", "")},
+    "/verify/{token}": lambda site: {
+        "token": one_time(site.server.data, "verify", site.people["viewer"].user_id)
+    },
+    "/reset/{token}": lambda site: {
+        "token": one_time(site.server.data, "reset", site.people["viewer"].user_id)
+    },
     "/models/{vendor}/{model:path}": lambda _site: {
         "vendor": "tokenmarket",
         "model": "sandbox-chat",
@@ -29,7 +40,14 @@ SAMPLES: dict[str, Callable[[Site], dict[str, str]]] = {
     "/legal/{topic}": lambda _site: {"topic": "terms"},
 }
 # Pages that answer something else than a page to everybody: redirects, files, one-time links.
-NOT_SHOWN = frozenset({"/llms.txt", "/{lang}/console/{org}/playground", "/{lang}/currency/{code}"})
+NOT_SHOWN = frozenset(
+    {
+        "/llms.txt",
+        "/{lang}/console",
+        "/{lang}/console/{org}/playground",
+        "/{lang}/currency/{code}",
+    }
+)
 
 
 def shown() -> list[Page]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
-from tests.support.residents import Person, populate, remember
+from tests.support.residents import Person, populate, remember, user_id
 from tests.support.server import Server
 from tokenmarket.web.site import rates
 
@@ -51,6 +51,10 @@ class Site:
         """What an operator does on the settings page, straight in the database."""
         remember(self.server.data, rates.NAME, f"{cny} {day}")
 
+    def user_id(self, email: str) -> str:
+        """Of somebody who signed up during the test."""
+        return user_id(self.server.data, email)
+
     def open(self, page: Page, path: str, lang: str = "en") -> None:
         """A page of the site by its path without the language; ``@`` is the demo organisation."""
         path = path.replace("@", f"/console/{self.org_id}", 1) if path.startswith("@") else path
@@ -70,7 +74,7 @@ def quiet_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 def _serve(folder: Path) -> Iterator[Site]:
-    server = Server(folder / "data", TOKENMARKET_STRICT_TEXTS="true")
+    server = Server(folder / "data", TOKENMARKET_STRICT_TEXTS="true", TOKENMARKET_SIGN_UP="open")
     try:
         people = populate(server.data)
         org_id = server.get("/key").json["organization"]["id"]

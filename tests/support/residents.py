@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tokenmarket.accounts import admin, people
+from tokenmarket.accounts import members as inviting
+from tokenmarket.accounts.links import Links, Purpose
 from tokenmarket.accounts.passwords import Passwords
 from tokenmarket.accounts.sessions import Sessions
 from tokenmarket.billing.clock import SystemClock
@@ -57,6 +59,62 @@ def remember(data: Path, name: str, text: str) -> None:
 
     with ThreadPoolExecutor(1) as thread:
         thread.submit(asyncio.run, write()).result()
+
+
+def user_id(data: Path, email: str) -> str:
+    """Of somebody who has an account."""
+
+    async def find() -> str:
+        database = await Database.open(data / "tokenmarket.db", beside=True)
+        try:
+            user = await people.find_by_email(database, email)
+        finally:
+            await database.close()
+        assert user is not None
+        return user.id
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, find()).result()
+
+
+def one_time(data: Path, purpose: Purpose, user_id: str) -> str:
+    """The token of a new one-time link."""
+
+    async def make() -> str:
+        database = await Database.open(data / "tokenmarket.db", beside=True)
+        try:
+            links = Links(database, SystemClock(), root_of(data).derive(sealing.LINKS))
+            return await links.make(purpose, user_id, lifetime_s=3_600)
+        finally:
+            await database.close()
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, make()).result()
+
+
+def invitation(data: Path, org_id: str, email: str, role: str) -> str:
+    """The token of a new invitation by an owner."""
+
+    async def make() -> str:
+        database = await Database.open(data / "tokenmarket.db", beside=True)
+        clock = SystemClock()
+        try:
+            links = Links(database, clock, root_of(data).derive(sealing.LINKS))
+            token, _ = await inviting.invite(
+                database,
+                links,
+                org_id,
+                email=email,
+                role=role,
+                by=inviting.By("test", "owner"),
+                now_us=clock.wall_us(),
+            )
+            return token
+        finally:
+            await database.close()
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, make()).result()
 
 
 async def _populate(data: Path) -> dict[str, Person]:

@@ -105,14 +105,14 @@ class Identity:
     async def sign_in(self, email: str, password: str, came: From) -> SignedIn | NeedsCode:
         """Raises WrongPassword, TooMany, Busy."""
         address = people.comparable(email)[: people.EMAIL_CHARS_MAX]
-        self.throttle.begin(address, came.address)
+        self.throttle.begin("password", address, came.address)
         async with self._database.read() as conn:
             found = await people_rows.person_by_email(conn, address)
         right = await self.passwords.verify(None if found is None else found[1], password)
         if found is None or not right or found[0].disabled_at_s is not None:
             raise WrongPassword
         user, stored = found
-        self.throttle.succeeded(address, came.address)
+        self.throttle.succeeded("password", address, came.address)
         if self.passwords.is_outdated(stored):
             await self._store_password(user, await self.passwords.hash(password))
         if user.has_totp:
@@ -127,10 +127,10 @@ class Identity:
         if link is None:
             raise NotThere(N_("The sign-in took too long. Start again."))
         user = await people.find(self._database, link.user_id)
-        self.throttle.begin(f"code {user.id}", came.address)
+        self.throttle.begin("code", user.id, came.address)
         if not await self.second_factor.check(user.id, code) or user.disabled_at_s is not None:
             raise WrongPassword
-        self.throttle.succeeded(f"code {user.id}", came.address)
+        self.throttle.succeeded("code", user.id, came.address)
         await self._spend(link)
         return await self._let_in(user, came)
 
@@ -140,10 +140,10 @@ class Identity:
         Raises WrongPassword, TooMany, Busy.
         """
         user = session.user
-        self.throttle.begin(user.email, came.address)
+        self.throttle.begin("password", user.email, came.address)
         if not await self._is_secret_of(user, secret):
             raise WrongPassword
-        self.throttle.succeeded(user.email, came.address)
+        self.throttle.succeeded("password", user.email, came.address)
         fresh = await self.sessions.rotate(token, proved=True)
         if fresh is None:
             raise WrongPassword
@@ -158,10 +158,10 @@ class Identity:
         """
         user = session.user
         checked = checked_password(new, user.email)
-        self.throttle.begin(user.email, came.address)
+        self.throttle.begin("password", user.email, came.address)
         if not await self.passwords.verify(await self._password_hash(user.id), old):
             raise WrongPassword
-        self.throttle.succeeded(user.email, came.address)
+        self.throttle.succeeded("password", user.email, came.address)
         hashed = await self.passwords.hash(checked)
         await self._store_password(user, hashed, by=people.actor(user.id))
         await self.sessions.close_all(user.id, but=session.id)
@@ -176,7 +176,7 @@ class Identity:
     async def ask_reset(self, email: str, came: From) -> None:
         """Mail a link if there is such an account and a mail server; tells nothing. TooMany."""
         address = people.comparable(email)[: people.EMAIL_CHARS_MAX]
-        self.throttle.begin(f"reset {address}", came.address)
+        self.throttle.begin("reset", address, came.address)
         user = await people.find_by_email(self._database, address)
         if user is not None and user.disabled_at_s is None and self.mail.is_set:
             token = await self.links.make("reset", user.id, lifetime_s=links.RESET_S)
@@ -200,7 +200,7 @@ class Identity:
         await self._spend(link)
         await self._store_password(user, hashed, by=people.actor(user.id))
         await self.sessions.close_all(user.id)
-        self.throttle.forgive(user.email)
+        self.throttle.forgive("password", user.email)
         return user
 
     # ------------------------------------------------------------------------------------ sign up
@@ -222,7 +222,7 @@ class Identity:
         closed = self.sign_up_mode == "closed"
         if closed or (self.sign_up_mode == "invite" and invitation is None):
             raise Refused(N_("Sign-up is closed here. Ask an administrator for an invitation."))
-        self.throttle.begin(f"sign-up {came.address}", came.address)
+        self.throttle.begin_from("sign-up", came.address)
         address = people.checked_email(email)
         hashed = await self.passwords.hash(checked_password(password, address))
         now_us = self._clock.wall_us()

@@ -1,7 +1,7 @@
 """How often a password or code may be tried: growing waits, by source and by account.
 
-    throttle.begin(email, address)     # raises TooMany; counts the try before it is checked
-    throttle.succeeded(email, address)
+    throttle.begin("password", email, address)     # raises TooMany; counts before it is checked
+    throttle.succeeded("password", email, address)
 
 Three counts, in memory and bounded. A *pair* (account, source) and a *source* (IPv4 address, IPv6
 /64) wait up to a quarter of an hour. The *account* alone, tried from many places, waits at most a
@@ -49,31 +49,26 @@ class TooMany(Exception):
 
 
 class Throttle:
-    """``purpose`` in the name of an account keeps passwords, codes and mails apart."""
+    """``kind`` keeps passwords, codes, mails and sign-ups apart."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._failures: dict[str, tuple[int, int]] = {}  # name -> (failures, last, monotonic us)
         self._known: dict[str, None] = {}  # pairs that have succeeded
 
-    def begin(self, account: str, address: str) -> None:
+    def begin(self, kind: str, account: str, address: str) -> None:
         """Count a try. Raises TooMany, and does not count, while a wait is running."""
-        names = self._names(account, address)
-        wait_s = max(self._wait_s(name, rule) for name, rule in names)
-        if wait_s > 0:
-            raise TooMany(wait_s)
-        now_us = self._clock.monotonic_us()
-        for name, _ in names:
-            count, last_us = self._failures.pop(name, (0, now_us))
-            if now_us - last_us >= FORGOTTEN_S * 1_000_000:
-                count = 0
-            if len(self._failures) >= ENTRIES_MAX:
-                del self._failures[next(iter(self._failures))]
-            self._failures[name] = (count + 1, now_us)
+        names = _names(kind, account, address)
+        known = names[0][0] in self._known
+        self._count(names[:2] if known else names)
 
-    def succeeded(self, account: str, address: str) -> None:
+    def begin_from(self, kind: str, address: str) -> None:
+        """Count something that has no account yet, by its source alone. Raises TooMany."""
+        self._count([_of_source(kind, address)])
+
+    def succeeded(self, kind: str, account: str, address: str) -> None:
         """The try was right: it is not counted, and this pair starts anew."""
-        pair, source, whole = (name for name, _ in self._all_names(account, address))
+        (pair, _), (source, _), (whole, _) = _names(kind, account, address)
         self._failures.pop(pair, None)
         for name in (source, whole):
             count, last_us = self._failures.get(name, (0, 0))
@@ -86,24 +81,25 @@ class Throttle:
             del self._known[next(iter(self._known))]
         self._known[pair] = None
 
-    def forgive(self, account: str) -> None:
+    def forgive(self, kind: str, account: str) -> None:
         """The owner has proved who they are in another way, by a reset link."""
-        prefix = f"pair {account} "
+        prefix = f"{kind} pair {account} "
         for name in [n for n in self._failures if n.startswith(prefix)]:
             del self._failures[name]
-        self._failures.pop(f"account {account}", None)
+        self._failures.pop(f"{kind} account {account}", None)
 
-    def _names(self, account: str, address: str) -> list[tuple[str, Rule]]:
-        names = self._all_names(account, address)
-        return names[:2] if names[0][0] in self._known else names
-
-    def _all_names(self, account: str, address: str) -> list[tuple[str, Rule]]:
-        source = source_of(address)
-        return [
-            (f"pair {account} {source}", PAIR),
-            (f"source {source}", SOURCE),
-            (f"account {account}", ACCOUNT),
-        ]
+    def _count(self, names: list[tuple[str, Rule]]) -> None:
+        wait_s = max(self._wait_s(name, rule) for name, rule in names)
+        if wait_s > 0:
+            raise TooMany(wait_s)
+        now_us = self._clock.monotonic_us()
+        for name, _ in names:
+            count, last_us = self._failures.pop(name, (0, now_us))
+            if now_us - last_us >= FORGOTTEN_S * 1_000_000:
+                count = 0
+            if len(self._failures) >= ENTRIES_MAX:
+                del self._failures[next(iter(self._failures))]
+            self._failures[name] = (count + 1, now_us)
 
     def _wait_s(self, name: str, rule: Rule) -> int:
         count, last_us = self._failures.get(name, (0, 0))
@@ -111,6 +107,19 @@ class Throttle:
         if gone_us >= FORGOTTEN_S * 1_000_000:
             return 0
         return max(0, rule.wait_s(count) - gone_us // 1_000_000)
+
+
+def _names(kind: str, account: str, address: str) -> list[tuple[str, Rule]]:
+    """Pair, source, account."""
+    return [
+        (f"{kind} pair {account} {source_of(address)}", PAIR),
+        _of_source(kind, address),
+        (f"{kind} account {account}", ACCOUNT),
+    ]
+
+
+def _of_source(kind: str, address: str) -> tuple[str, Rule]:
+    return f"{kind} source {source_of(address)}", SOURCE
 
 
 def source_of(address: str) -> str:

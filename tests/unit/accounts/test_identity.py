@@ -15,7 +15,7 @@ from tokenmarket.accounts.admin import NotThere, Refused, Taken
 from tokenmarket.accounts.identity import From, Identity, NeedsCode, SignedIn, WrongPassword
 from tokenmarket.accounts.members import By
 from tokenmarket.accounts.second_factor import app_uri, qr_svg
-from tokenmarket.accounts.throttle import ACCOUNT, PAIR, TooMany
+from tokenmarket.accounts.throttle import ACCOUNT, PAIR, SOURCE, TooMany
 from tokenmarket.core.sealing import Root
 from tokenmarket.mail import Mail
 from tokenmarket.store import accounts as rows
@@ -371,3 +371,11 @@ async def test_the_welcome_link_makes_one_operator(desk: Desk) -> None:
 def _letters(desk: Desk):
     assert isinstance(desk.mailbox, Mailbox)
     return desk.mailbox.letters
+
+
+async def test_one_source_cannot_make_accounts_without_end(desk: Desk) -> None:
+    for number in range(SOURCE.free):
+        await desk.join(f"u{number}@example.com")
+    with pytest.raises(TooMany):
+        await desk.join("more@example.com")
+    assert await people.find_by_email(desk.database, "more@example.com") is None
