@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from tokenmarket.web.manage import access
+from tokenmarket.web.manage import access, keys
 from tokenmarket.web.manage.endpoint import Endpoint
 
 ENDPOINTS: list[Endpoint] = [
     *access.ENDPOINTS,
+    *keys.ENDPOINTS,
 ]

@@ -201,7 +201,7 @@ async def _key(visit: Visit) -> KeyRow:
 def _model_for(visit: Visit, row: KeyRow) -> str:
     """A chat model that the key may use and that can be called now, for the first request."""
     source = visit.parts.catalog
-    callable_now = [
+    ready = [
         model.id
         for model in source.current.models.values()
         if model.operation == "chat"
@@ -209,7 +209,8 @@ def _model_for(visit: Visit, row: KeyRow) -> str:
         and (row.models is None or model.id in row.models)
         and source.unavailable_reason(model) is None
     ]
-    return min(callable_now, key=lambda name: (name.startswith("sandbox-"), name), default="MODEL")
+    real = [name for name in ready if not name.startswith("sandbox-")]
+    return next(iter([*real, *ready]), "MODEL")
 
 
 def _choices(visit: Visit, row: KeyRow | None) -> dict[str, object]:

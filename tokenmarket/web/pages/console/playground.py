@@ -115,7 +115,15 @@ def _models(visit: Visit, operation: str) -> list[dict[str, Any]]:
         for model in source.current.models.values()
         if model.operation == operation and model.enabled
     ]
-    return sorted(models, key=lambda one: (not one["available"], one["name"].lower()))
+    # The sandbox's come last and as the catalog has them: those that fail on purpose at the end.
+    return sorted(
+        models,
+        key=lambda one: (
+            not one["available"],
+            one["id"].startswith("sandbox-"),
+            "" if one["id"].startswith("sandbox-") else one["name"].lower(),
+        ),
+    )
 
 
 def _shown(visit: Visit, model: Model) -> dict[str, Any]:

@@ -133,11 +133,9 @@ form.addEventListener("submit", async (event) => {
   if (!text) return;
   running = new AbortController();
   prompt.value = "";
-  prompt.required = false;
   send.textContent = texts.stop;
   await converse(text);
   running = null;
-  prompt.required = true;
   send.textContent = texts.send;
   settings.estimate();
   prompt.focus();

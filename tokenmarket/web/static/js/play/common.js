@@ -74,7 +74,7 @@ async function receipt(id) {
 }
 
 function quantity(items) {
-  return items.map((item) => `${item.quantity} ${texts.units[item.unit] ?? item.unit}`).join(" / ");
+  return items.map((item) => `${texts.units[item.unit] ?? item.unit}: ${item.quantity}`).join(", ");
 }
 
 // The line below an answer: route, times, counts, charge, link to the receipt; filled when known.
@@ -236,7 +236,8 @@ export class Form {
       return;
     }
     const sum = priced.reduce((total, [row, count]) => total + (Number(row.usd) / row.per) * count, 0);
-    const shown = sum === 0 ? "0" : sum.toFixed(Math.max(2, 2 - Math.floor(Math.log10(sum))));
+    const digits = sum === 0 ? 2 : Math.min(12, Math.max(2, 1 - Math.floor(Math.log10(sum))));
+    const shown = sum.toFixed(digits);
     line.textContent = fill(texts.estimate, { amount: usd(shown) });
   }
 
