@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tokenmarket.web.pages.account import entry, joining, profile, recovery, security
-from tokenmarket.web.pages.console import home, keys, playground
+from tokenmarket.web.pages.console import home, keys, manage_keys, playground
 from tokenmarket.web.pages.docs import reading, reference
 from tokenmarket.web.pages.public import front, legal, marketplace
 from tokenmarket.web.site.pages import Page
@@ -17,6 +17,7 @@ PAGES: list[Page] = [
     *security.PAGES,
     *home.PAGES,  # before all that have an organisation in the path
     *keys.PAGES,
+    *manage_keys.PAGES,
     *playground.PAGES,
     *reference.PAGES,
     *marketplace.PAGES,
