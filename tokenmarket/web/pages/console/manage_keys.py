@@ -34,7 +34,7 @@ async def listing(visit: Visit) -> Response:
             conn, org_id, after=visit.query.get("after", ""), limit=PAGE_KEYS + 1
         )
         makers = [row.maker.removeprefix("user:") for row in found if row.maker[:5] == "user:"]
-        people = {one.id: one.name for one in await people_by_ids(conn, makers)}
+        people = await people_by_ids(conn, makers)
     return await visit.render(
         "console/manage_keys.html",
         keys=[(row, hint(row.prefix, row.last4), _state(visit, row)) for row in found[:PAGE_KEYS]],
