@@ -127,11 +127,25 @@ class World:
             )
         await self.limit(org, key, **limits)
 
+    async def add_team(self, *keys: str, org: str = "o1", **limits: int) -> None:
+        """The team t1 with these keys; ``team_day=5`` sets a budget in nano."""
+        async with self.database.begin() as conn:
+            await conn.execute(
+                text("INSERT INTO team (id, org_id, name, created_us) VALUES ('t1', :o, 't', 0)"),
+                {"o": org},
+            )
+            for key in keys:
+                await conn.execute(
+                    text("UPDATE api_key SET team_id = 't1' WHERE id = :k"), {"k": key}
+                )
+        await self.limit(org, "", **limits)
+
     async def limit(self, org: str = "o1", key: str = "k1", **limits: int | None) -> None:
         async with self.database.begin() as conn:
             for name, amount in limits.items():
                 owner, _, period = name.partition("_")
-                table, row = ("organization", org) if owner == "org" else ("api_key", key)
+                tables = {"org": ("organization", org), "team": ("team", "t1")}
+                table, row = tables.get(owner, ("api_key", key))
                 await conn.execute(
                     text(f"UPDATE {table} SET spend_{period}_nano = :n WHERE id = :i"),
                     {"n": amount, "i": row},

@@ -26,6 +26,7 @@ from tokenmarket.core.routing import EVERYTHING, Allowed
 from tokenmarket.store import accounts as rows
 from tokenmarket.store.accounts import KeyRow, Limits, OrgRow
 from tokenmarket.store.database import Database
+from tokenmarket.store.teams import models_of_teams
 
 if TYPE_CHECKING:
     from tokenmarket.billing.wallet import Funds
@@ -67,7 +68,9 @@ class Caller:
         "used",
     )
 
-    def __init__(self, key: KeyRow, org: OrgRow) -> None:
+    def __init__(
+        self, key: KeyRow, org: OrgRow, team_models: tuple[str, ...] | None = None
+    ) -> None:
         self.key_id = key.id
         self.org_id = key.org_id
         self.created_at_s = key.created_us // 1_000_000
@@ -75,16 +78,17 @@ class Caller:
         self.funds: Funds | None = None
         self.limiter: CallerLimits | None = None
         self.used = True
-        self.update(key, org)
+        self.update(key, org, team_models)
 
-    def update(self, key: KeyRow, org: OrgRow) -> None:
-        """Take over what the operator may change."""
+    def update(self, key: KeyRow, org: OrgRow, team_models: tuple[str, ...] | None = None) -> None:
+        """Take over what may change; ``team_models`` are those of the key's team, None = all."""
         self.key_name = key.name
         self.org_name = org.name
         self.group_id = org.group_id  # whose prices apply
         self.key_limits: Limits = key.limits
         self.org_limits: Limits = org.limits
-        allowed = Allowed(_set(key.models), _set(key.providers), _set(key.operations))
+        models = _both(_set(key.models), _set(team_models))
+        allowed = Allowed(models, _set(key.providers), _set(key.operations))
         self.allowed = EVERYTHING if allowed == EVERYTHING else allowed
         self.addresses = _networks(key.addresses)
         self.expires_at_s = key.expires_at_s
@@ -157,10 +161,12 @@ class Accounts:
                 found = {row.id: row for row in await rows.orgs(conn)}
                 ids = [caller.key_id for caller in self._callers.values()]
                 current: dict[str, KeyRow] = {}
+                models: dict[str, tuple[str, ...] | None] = {}
                 for start in range(0, len(ids), _ROWS_PER_QUERY):
                     part = await rows.keys_by_ids(conn, ids[start : start + _ROWS_PER_QUERY])
                     current.update((row.id, row) for row in part)
-                self._take_over(ids, current, found)
+                    models.update(await models_of_teams(conn, {row.team_id for row in part}))
+                self._take_over(ids, current, found, models)
                 self._unknown.clear()
                 self._generation = generation
         await self._sweep_use()
@@ -189,6 +195,8 @@ class Accounts:
             async with self._database.read() as conn:
                 generation = await rows.generation(conn)
                 found = await rows.key_by_digest(conn, digest.hex())
+                team_id = None if found is None else found[0].team_id
+                models = await models_of_teams(conn, [team_id])
             if generation != self._generation:
                 self._generation = -1  # a refresh may have passed this row while it was on its way
             if found is None:
@@ -196,7 +204,7 @@ class Accounts:
                 self._unknown[digest] = now_us + UNKNOWN_S * 1_000_000
                 self._failures.add(address, now_us)
                 raise _unknown_key()
-            caller = self._callers[digest] = Caller(*found)
+            caller = self._callers[digest] = Caller(*found, models.get(team_id or ""))
             return caller
 
     def _check(self, caller: Caller, address: str | None) -> None:
@@ -215,7 +223,11 @@ class Accounts:
             )
 
     def _take_over(
-        self, ids: list[str], current: dict[str, KeyRow], found: dict[str, OrgRow]
+        self,
+        ids: list[str],
+        current: dict[str, KeyRow],
+        found: dict[str, OrgRow],
+        models: dict[str, tuple[str, ...] | None],
     ) -> None:
         """Only callers that were asked for: one may have arrived while SQL was answering."""
         asked = set(ids)
@@ -223,7 +235,7 @@ class Accounts:
             key = current.get(caller.key_id)
             org = None if key is None else found.get(key.org_id)
             if key is not None and org is not None:
-                caller.update(key, org)
+                caller.update(key, org, models.get(key.team_id or ""))
             elif caller.key_id in asked:
                 caller.refused = "key_disabled"  # the row is gone
 
@@ -252,6 +264,13 @@ def _inside(address: str | None, networks: tuple[Network, ...]) -> bool:
 
 def _set(names: tuple[str, ...] | None) -> frozenset[str] | None:
     return None if names is None else frozenset(names)
+
+
+def _both(one: frozenset[str] | None, other: frozenset[str] | None) -> frozenset[str] | None:
+    """What both allow; None allows everything."""
+    if one is None or other is None:
+        return other if one is None else one
+    return one & other
 
 
 def _networks(texts: tuple[str, ...] | None) -> tuple[Network, ...] | None:

@@ -32,7 +32,8 @@ class InsufficientFunds(Exception):
 
 
 class SpendLimitReached(Exception):
-    """A spend limit leaves too little. ``owner``: key | organization. ``resets_at_s``: unix, None
+    """A spend limit leaves too little. ``owner``: key | team |
+    organization. ``resets_at_s``: unix, None
     for a limit on the total. ``in_flight``: running requests hold enough of the limit."""
 
     def __init__(self, window: Window, needed_nano: int) -> None:

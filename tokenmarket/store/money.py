@@ -164,7 +164,7 @@ spend_window = Table(
     "spend_window",
     metadata,
     _text("id", key=True),
-    _text("owner_kind"),  # key | organization
+    _text("owner_kind"),  # key | team | organization
     _text("owner_id"),
     _text("period"),  # total | day | month, UTC
     _int("starts_us"),

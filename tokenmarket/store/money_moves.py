@@ -17,7 +17,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import ColumnElement, func, insert, select, update
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -30,6 +30,7 @@ from tokenmarket.store.money import (
     usage_event,
     worker,
 )
+from tokenmarket.store.tables import api_key
 
 spendable = account.c.cr_posted - account.c.dr_posted - account.c.dr_pending
 
@@ -286,9 +287,8 @@ async def _open_window(conn: AsyncConnection, limit: Limit) -> tuple[int, int]:
     ).where(spend_window.c.id == limit.window_id)
     row = (await conn.execute(query)).one_or_none()
     if row is None:
-        owner = usage_event.c.key_id if limit.owner_kind == "key" else usage_event.c.org_id
         spent_query = select(func.coalesce(func.sum(usage_event.c.charge_nano), 0)).where(
-            owner == limit.owner_id,
+            _spent_by(limit),
             usage_event.c.accepted_us >= limit.starts_us,
             usage_event.c.accepted_us < limit.ends_us,
         )
@@ -317,6 +317,16 @@ async def _open_window(conn: AsyncConnection, limit: Limit) -> tuple[int, int]:
             .values(limit_nano=limit.limit_nano, cap_nano=max(limit.limit_nano, used + leased))
         )
     return used, leased
+
+
+def _spent_by(limit: Limit) -> ColumnElement[bool]:
+    """The usage that counts for this owner; a team's keys are its for good."""
+    if limit.owner_kind == "key":
+        return usage_event.c.key_id == limit.owner_id
+    if limit.owner_kind == "team":
+        keys = select(api_key.c.id).where(api_key.c.team_id == limit.owner_id)
+        return usage_event.c.key_id.in_(keys)
+    return usage_event.c.org_id == limit.owner_id
 
 
 async def lease_rests(database: Database, worker_id: str) -> dict[int, int]:

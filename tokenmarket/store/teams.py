@@ -6,6 +6,8 @@ spent is what its keys have spent. Every read is by organisation and id.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as insert_or_skip
@@ -62,6 +64,17 @@ async def teams_of(conn: Connection, org_id: str) -> list[TeamRow]:
     """By name."""
     query = select(team).where(team.c.org_id == org_id).order_by(team.c.name)
     return [_team(row) for row in (await conn.execute(query)).mappings()]
+
+
+async def models_of_teams(
+    conn: Connection, team_ids: Iterable[str | None]
+) -> dict[str, tuple[str, ...] | None]:
+    """team id -> its allowed models; at most 500 ids per call."""
+    wanted = {team_id for team_id in team_ids if team_id is not None}
+    if not wanted:
+        return {}
+    rows = await conn.execute(select(team.c.id, team.c.models).where(team.c.id.in_(wanted)))
+    return {row.id: None if row.models is None else _names.decode(row.models) for row in rows}
 
 
 async def delete_team(conn: Connection, org_id: str, team_id: str) -> None:

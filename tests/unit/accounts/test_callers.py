@@ -7,8 +7,9 @@ import pytest
 from sqlalchemy import text
 
 from tests.unit.accounts.clock import HandClock
-from tokenmarket.accounts import Accounts, admin, callers, failures
+from tokenmarket.accounts import Accounts, admin, callers, failures, teams
 from tokenmarket.accounts.admin import KeyWishes, NewKey
+from tokenmarket.accounts.teams import TeamWishes
 from tokenmarket.core import keys
 from tokenmarket.core.errors import ApiError
 from tokenmarket.store import accounts as rows
@@ -314,3 +315,35 @@ async def test_a_key_of_another_pepper_is_unknown(database: Database, clock: Han
     key = await made(database, clock)
     other = Accounts(database, b"q" * 32, clock)
     assert (await refused(other, key.token)).reason == "invalid_key"
+
+
+@pytest.mark.parametrize(
+    ("of_key", "of_team", "both"),
+    [
+        (None, None, None),
+        (("a", "b"), None, {"a", "b"}),
+        (None, ("b", "c"), {"b", "c"}),
+        (("a", "b"), ("b", "c"), {"b"}),
+        (("a",), ("c",), set()),
+    ],
+)
+async def test_a_teams_models_and_the_keys_must_both_allow(
+    database: Database,
+    clock: HandClock,
+    accounts: Accounts,
+    of_key: tuple[str, ...] | None,
+    of_team: tuple[str, ...] | None,
+    both: set[str] | None,
+) -> None:
+    first = await made(database, clock)
+    note = {"now_us": clock.wall_us(), "by": "test"}
+    team = await teams.create(database, first.org.id, TeamWishes("Search", models=of_team), **note)
+    key = await made(database, clock, KeyWishes(team_id=team.id, models=of_key))
+    caller = await accounts.authenticate(key.token, HERE)
+    assert caller.allowed.models == (None if both is None else frozenset(both))
+    await teams.change(
+        database, first.org.id, team.id, TeamWishes("Search", models=("a", "z")), **note
+    )
+    assert await accounts.refresh()
+    expected = {"a", "z"} if of_key is None else {"a", "z"} & set(of_key)
+    assert caller.allowed.models == frozenset(expected)

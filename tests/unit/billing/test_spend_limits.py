@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
 from tests.support.money import NOON_US, world
+from tokenmarket.billing.funds import Hold
 from tokenmarket.billing.wallet import (
     InsufficientFunds,
     SpendLimitReached,
@@ -127,3 +130,58 @@ async def test_a_limit_set_late_counts_what_was_spent_before() -> None:
         assert wallet.affordable_nano(funds, "m") == 100
         await wallet.close()
         assert await w.differences() == []
+
+
+async def test_the_keys_of_a_team_share_its_budget_to_the_last_nano() -> None:
+    async with world() as w:
+        for key in ("k1", "k2", "k3"):
+            await w.add_owner(key=key)
+        await w.add_team("k1", "k2", team_month=1_000)
+        await w.grant(50_000)
+        wallet = await w.open()
+        one, two = await wallet.funds("o1", "k1"), await wallet.funds("o1", "k2")
+        alone = await wallet.funds("o1", "k3")
+        holds: list[Hold] = []
+        for number in range(40):  # both keys in turn, 60 each: 16 fit
+            with suppress(SpendLimitReached):
+                holds.append(w.hold(one if number % 2 else two, f"r{number}", 60))
+        assert len(holds) == 16
+        holds.append(w.hold(one, "exact", 40))
+        for funds in (one, two):
+            with pytest.raises(SpendLimitReached) as caught:
+                w.hold(funds, "more", 1)
+            assert (caught.value.owner, caught.value.period) == ("team", "month")
+        w.settle(w.hold(alone, "outside", 5_000), 5_000)
+        for hold in holds:
+            w.settle(hold, hold.amount_nano)
+        await wallet.flush()
+        used = await w.scalar("SELECT used_nano FROM spend_window WHERE owner_kind = 'team'")
+        assert used == 1_000
+        await wallet.close()
+        assert await w.differences() == []
+
+
+async def test_a_budget_set_later_counts_what_the_teams_keys_have_spent() -> None:
+    async with world() as w:
+        for key in ("k1", "k2", "k3"):
+            await w.add_owner(key=key)
+        await w.add_team("k1", "k2")
+        await w.grant(50_000)
+        wallet = await w.open()
+        for number, key in enumerate(("k1", "k2", "k3")):
+            funds = await wallet.funds("o1", key)
+            w.settle(w.hold(funds, f"r{number}", 100), 100)
+        await wallet.flush()
+        await w.limit(team_month=250)
+        await wallet.reload()
+        funds = await wallet.funds("o1", "k1")
+        assert await wallet.refill(funds, 50)
+        assert wallet.affordable_nano(funds, "m") == 50
+        with pytest.raises(SpendLimitReached):
+            w.hold(funds, "too much", 51)
+        w.settle(w.hold(funds, "fits", 50), 50)
+        await wallet.flush()
+        await wallet.close()
+        assert await w.differences() == []
+        opening = await w.scalar("SELECT opening_nano FROM spend_window WHERE owner_kind = 'team'")
+        assert opening == 200
