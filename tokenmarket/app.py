@@ -310,6 +310,7 @@ class Server:
             board=Board(self.database),
             payments=self.payments,
             webhooks=self.webhooks,
+            reports=self.reports,
             base_url=lambda: self.shelf.urls.base_url,
         )
 

@@ -21,6 +21,8 @@ _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 
 # path of the table without "/{lang}" -> the values of its parts besides lang and org
 SAMPLES: dict[str, Callable[[Site], dict[str, str]]] = {
+    "/console/{org}/requests/{id}": lambda site: {"id": site.server.chat().request_id},
+    "/admin/requests/{id}": lambda site: {"id": site.server.chat().request_id},
     "/console/{org}/keys/{key}": lambda site: {"key": site.server.get("/key").json["id"]},
     "/invite/{token}": lambda site: {
         "token": invitation(site.server.data, site.org_id, "new@example.test", "developer")
@@ -45,6 +47,9 @@ NOT_SHOWN = frozenset(
         "/llms.txt",
         "/{lang}/console",
         "/{lang}/console/{org}/playground",
+        "/{lang}/console/{org}/requests/{id}/json",
+        "/{lang}/console/{org}/usage/csv",
+        "/{lang}/admin/requests/{id}/json",
         "/{lang}/currency/{code}",
     }
 )

@@ -134,9 +134,12 @@ def _range(name: str, zone: ZoneInfo, now_us: int) -> Span:
     days = RANGES.get(name)
     if days is None:
         raise BadFilter("range", "There is no such range of time.")
-    end_us = _up(now_us + 1)
-    if days <= 1:
-        return Span(end_us - (24 if days else 1) * HOUR_US, end_us, zone, name)
+    if days == 0:
+        end_us = _up(now_us + 1)
+        return Span(end_us - HOUR_US, end_us, zone, name)
+    if days == 1:
+        end_us = -(-(now_us + 1) // HOUR_US) * HOUR_US
+        return Span(end_us - 24 * HOUR_US, end_us, zone, name)
     today = local_day(now_us, zone)
     return Span(
         day_start_us(today - timedelta(days=days - 1), zone),

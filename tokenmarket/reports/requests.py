@@ -18,7 +18,7 @@ from tokenmarket.receipts import document, gather, shown
 from tokenmarket.reports.asking import Asked, Span
 from tokenmarket.reports.names import Names, filters_of
 from tokenmarket.reports.periods import days_of
-from tokenmarket.store import report_ledger, report_rows
+from tokenmarket.store import report_ledger, report_names, report_rows
 from tokenmarket.store.database import Connection, Database
 from tokenmarket.store.money import receipt_json
 from tokenmarket.store.money_ledger import Transfer
@@ -160,6 +160,15 @@ class Requests:
                 last = captures[-1]
                 balance_nano = await report_ledger.balance_after(conn, org_id, last.ts_us, last.id)
         return Told(org_id, document(stored), entries, balance_nano)
+
+    async def org_of(self, request_id: str) -> str | None:
+        """Whose request it was; for the operator only."""
+        exchange = self._running_one(request_id)
+        if exchange is not None:
+            return exchange.org_id or None
+        await self._wallet.flush()
+        async with self._database.read() as conn:
+            return await report_names.org_of_request(conn, request_id)
 
     async def first_bytes_ms(self, org_id: str, span: Span, limit: int) -> list[float]:
         """Of the newest successful requests, ascending."""

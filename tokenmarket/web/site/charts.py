@@ -61,9 +61,16 @@ def ticks(highest: float) -> list[float]:
 
 
 def stacked_bars(
-    labels: Sequence[str], series: Sequence[Series], *, title: str, tick: Text, value: Text
+    labels: Sequence[str],
+    series: Sequence[Series],
+    *,
+    title: str,
+    tick: Text,
+    value: Text,
+    low: bool = False,
 ) -> Markup:
-    """One column per label; ``tick`` writes the axis, ``value`` the numbers of a column's tip."""
+    """One column per label; ``tick`` writes the axis, ``value`` the numbers of a column's tip;
+    ``low`` is for a histogram above a list."""
     totals = [sum(one.values[index] for one in series) for index in range(len(labels))]
     marks = ticks(max(totals, default=0.0))
     step = WIDTH / max(len(labels), 1)
@@ -79,11 +86,11 @@ def stacked_bars(
             amount = one.values[index]
             if amount <= 0:
                 continue
-            high, low = _y(below + amount, marks), _y(below, marks)
+            above, under = _y(below + amount, marks), _y(below, marks)
             below += amount
             bars.append(
-                f'<rect class="{escape(one.css_class)}" x="{left:.1f}" y="{high:.1f}" '
-                f'width="{width:.1f}" height="{max(low - high, 0.6):.1f}"/>'
+                f'<rect class="{escape(one.css_class)}" x="{left:.1f}" y="{above:.1f}" '
+                f'width="{width:.1f}" height="{max(under - above, 0.6):.1f}"/>'
             )
             lines.insert(1, f"{one.name}\t{value(amount)}")
             classes.insert(0, one.css_class)
@@ -92,7 +99,8 @@ def stacked_bars(
             f'<rect class="hit" x="{step * index:.1f}" y="0" width="{step:.1f}" height="{HEIGHT}"/>'
             f"{''.join(bars)}</g>"
         )
-    return _plot(labels, marks, "".join(columns), title, tick)
+    shown = marks[:: len(marks) - 1] if low else marks
+    return _plot(labels, shown, "".join(columns), title, tick, low)
 
 
 def line(
@@ -118,7 +126,7 @@ def line(
             f'<g class="col" data-tip="{tip}" data-cls=""><rect class="hit" '
             f'x="{step * index:.1f}" y="0" width="{step:.1f}" height="{HEIGHT}"/></g>'
         )
-    return _plot(labels, marks, "".join(shapes), title, tick)
+    return _plot(labels, marks, "".join(shapes), title, tick, low=False)
 
 
 def sparkline(values: Sequence[float | None]) -> Markup:
@@ -184,13 +192,20 @@ def availability_class(share: float | None) -> str:
 
 
 def _plot(
-    labels: Sequence[str], marks: Sequence[float], shapes: str, title: str, tick: Text
+    labels: Sequence[str],
+    marks: Sequence[float],
+    shapes: str,
+    title: str,
+    tick: Text,
+    low: bool,
 ) -> Markup:
     every = max(1, round(len(labels) / _LABELS))
     last = (len(labels) - 1) % every
     y_axis = "".join(f"<li>{escape(tick(mark))}</li>" for mark in reversed(marks))
     x_axis = "".join(
-        f"<li><span>{escape(label)}</span></li>" if index % every == last else "<li></li>"
+        _x_label(label, (len(labels) - 1 - index) // every)
+        if index % every == last
+        else "<li></li>"
         for index, label in enumerate(labels)
     )
     grid = "".join(
@@ -199,10 +214,16 @@ def _plot(
     )
     return Markup(  # noqa: S704 - what came from outside is escaped
         f'<div class="plotbox"><ol class="yax" aria-hidden="true">{y_axis}</ol>'
-        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'<svg class="chart{" low" if low else ""}" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
         f'aria-label="{escape(title)}" preserveAspectRatio="none">{grid}{shapes}</svg>'
         f'<ol class="xax" aria-hidden="true">{x_axis}</ol></div>'
     )
+
+
+def _x_label(label: str, from_right: int) -> str:
+    """Every other one (``alt``) is left out where there is little room."""
+    css = ' class="alt"' if from_right % 2 else ""
+    return f"<li><span{css}>{escape(label)}</span></li>"
 
 
 def _y(value: float, marks: Sequence[float]) -> float:

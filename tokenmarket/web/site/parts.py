@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tokenmarket.mail import Mail
     from tokenmarket.payments.service import Payments
     from tokenmarket.reports.routes import RouteMeasurements
+    from tokenmarket.reports.service import Reports
     from tokenmarket.store.database import Database
     from tokenmarket.telemetry import Telemetry
     from tokenmarket.upstream.outbound import Outbound
@@ -49,4 +50,5 @@ class Parts(msgspec.Struct, kw_only=True):
     board: Board
     payments: Payments
     webhooks: Webhooks
+    reports: Reports
     base_url: Callable[[], str]  # of the site, without a slash at the end

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from tokenmarket.web.pages.account import entry, joining, profile, recovery, security
-from tokenmarket.web.pages.console import home, keys, manage_keys, playground
+from tokenmarket.web.pages.admin import ledger as admin_ledger
+from tokenmarket.web.pages.admin import requests as admin_requests
+from tokenmarket.web.pages.console import (
+    home,
+    keys,
+    manage_keys,
+    overview,
+    playground,
+    requests,
+    usage,
+)
 from tokenmarket.web.pages.docs import reading, reference
 from tokenmarket.web.pages.public import front, legal, marketplace
 from tokenmarket.web.site.pages import Page
@@ -23,4 +33,9 @@ PAGES: list[Page] = [
     *marketplace.PAGES,
     *legal.PAGES,
     *reading.PAGES,
+    *overview.PAGES,
+    *requests.PAGES,
+    *usage.PAGES,
+    *admin_requests.PAGES,
+    *admin_ledger.PAGES,
 ]

@@ -109,6 +109,7 @@ function followLinks(url) {
 // --- drawer: <a data-drawer href="…"> shows the page's part beside this page
 
 let opener = null;
+let returning = false; // the step back is our own: the page behind the drawer is as it was
 
 async function open(dialog, url) {
   const content = dialog.querySelector(".content");
@@ -136,10 +137,17 @@ export function drawers() {
   });
   dialog.addEventListener("close", () => {
     dialog.querySelector(".content").replaceChildren();
-    if (history.state?.drawer) history.back();
+    if (history.state?.drawer) {
+      returning = true;
+      history.back();
+    }
     opener?.focus();
   });
   addEventListener("popstate", () => {
+    if (returning) {
+      returning = false;
+      return;
+    }
     const state = history.state;
     if (state?.drawer) {
       open(dialog, state.drawer).catch(() => location.reload());
@@ -168,7 +176,8 @@ export function live() {
     const element = document.querySelector("[data-live]");
     const pause_s = Math.max(1, Number(element?.dataset.live) || 2);
     await new Promise((done) => setTimeout(done, pause_s * 1000));
-    const still = element?.isConnected && !element.contains(document.activeElement);
+    const busy = document.querySelector("dialog[open]") || element?.contains(document.activeElement);
+    const still = element?.isConnected && !busy;
     if (still && document.visibilityState === "visible" && !element.hasAttribute("aria-busy")) {
       try {
         replace(element.id, await fetchPart(element.dataset.src || location.href));
