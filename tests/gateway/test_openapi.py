@@ -18,6 +18,8 @@ from tests.gateway.wire import Answer, raw_request
 from tests.unit.adapters.pictures import DATA_URL
 from tests.unit.adapters.sounds import WAV
 from tokenmarket.web.api import COHERE_EMBED, OPERATIONS
+from tokenmarket.web.manage.endpoint import PREFIX
+from tokenmarket.web.manage.table import ENDPOINTS
 from tokenmarket.web.openapi import document
 from tokenmarket.web.openapi import operations as table
 from tokenmarket.web.openapi.operation import V1, Operation
@@ -51,6 +53,8 @@ def answered_paths(site: Site) -> set[tuple[str, str]]:
         name = "model" if prefix.endswith("/models/") else "id"
         paths.add(("GET", f"{prefix}{{{name}}}"))
     paths.add(("GET", f"{V1}/models/{{model}}/endpoints"))
+    assert api.files is not None  # and ``api.notices`` are for providers, not for callers
+    paths.add(("GET", "/files/{folder}/{name}"))
     assert api.videos is not None
     for path, methods in api.videos._exact.items():
         paths |= {(method, V1 + path) for method in methods}
@@ -76,6 +80,22 @@ async def test_it_is_valid_openapi_and_public(site: Site) -> None:
     validate(answer.json)
     wrong = await site.post("/api/v1/openapi.json", {}, key=None)
     assert wrong.status == 405
+
+
+async def test_the_management_api_is_described_too(site: Site) -> None:
+    answer = await site.get("/api/manage/v1/openapi.json", key=None)
+    assert answer.status == 200
+    validate(answer.json)
+    listed = {
+        (method.upper(), path.removeprefix(PREFIX))
+        for path, methods in answer.json["paths"].items()
+        for method in methods
+    }
+    assert listed == {(row.method, row.path) for row in ENDPOINTS}
+    ids = [
+        one["operationId"] for methods in answer.json["paths"].values() for one in methods.values()
+    ]
+    assert len(ids) == len(set(ids))
 
 
 async def test_every_field_of_every_body_is_explained() -> None:
@@ -195,7 +215,7 @@ async def test_what_can_be_read_is_as_described(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    "row", [row for row in table.OPERATIONS if row.query], ids=lambda row: row.id
+    "row", [row for row in table.OPERATIONS if row.query and not row.public], ids=lambda row: row.id
 )
 async def test_every_parameter_of_a_query_is_known_and_no_other(site: Site, row: Operation) -> None:
     org = await site.org()

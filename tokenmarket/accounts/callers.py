@@ -141,6 +141,10 @@ class Accounts:
         if not keys.is_wellformed(token):
             self._failures.add(address, now_us)
             raise _refusal("invalid_key", "This is not an API key: it is mistyped or incomplete.")
+        if token.startswith("tm_adm_"):
+            raise _refusal(
+                "management_key", "This is a key of the management API; API keys are tm_live_…"
+            )
         digest = self._digest(token)
         caller = self._callers.get(digest)
         if caller is None:

@@ -92,6 +92,13 @@ async def test_garbage_never_reaches_sql(
     assert database.operations == before
 
 
+async def test_a_management_key_is_told_apart(database: Database, accounts: Accounts) -> None:
+    before = database.operations
+    error = await refused(accounts, keys.generate("adm", b"a" * 32))
+    assert (error.code, error.reason) == ("AUTH_001", "management_key")
+    assert database.operations == before
+
+
 async def test_a_missing_key_says_how_to_send_one(accounts: Accounts) -> None:
     error = await refused(accounts, "")
     assert (error.code, error.reason) == ("AUTH_001", "missing_key")

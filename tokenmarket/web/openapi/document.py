@@ -94,6 +94,11 @@ MANAGE_TITLE = "TokenMarket management API"
 MANAGE_ABOUT = "Everything that the console does, for programs. Keys begin with tm_adm_."
 ID_TEXT = "The id of the object."
 MODEL_TEXT = "The id of the model; it may hold a slash."
+_PATH_TEXTS = {
+    "model": MODEL_TEXT,
+    "folder": "Part of the file's name.",
+    "name": "Part of the file's name.",
+}
 LIMIT_TEXT = "How many items, 50 unless given."
 CURSOR_TEXT = "The next_cursor of the page before."
 _SOUND = ("audio/mpeg", "audio/wav", "audio/flac", "audio/aac", "audio/opus", "audio/pcm")
@@ -181,7 +186,7 @@ def _operation(row: Operation, schemas: Schemas) -> Schema:
     if row.body is not None:
         shown["requestBody"] = _request_body(row, schemas)
     codes = (*row.codes, *(() if row.public else EVERYWHERE), *(PAID if row.costs else ()))
-    if _names_in(row.path):
+    if _names_in(row.path) and not row.public:
         codes = (*codes, "REQUEST_004", *(("MODEL_001",) if row.tag == "models" else ()))
     headers = HEADERS
     if row.costs:  # a task's cost is known at its end, and told in the task
@@ -258,7 +263,7 @@ def _path_parameter(name: str) -> Schema:
         "name": name,
         "in": "path",
         "required": True,
-        "description": MODEL_TEXT if name == "model" else ID_TEXT,
+        "description": _PATH_TEXTS.get(name, ID_TEXT),
         "schema": {"type": "string"},
     }
 

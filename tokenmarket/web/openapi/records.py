@@ -247,6 +247,24 @@ ACCOUNT = (
     ),
     Operation(
         method="GET",
+        path="/files/{folder}/{name}",
+        id="getFile",
+        tag="images",
+        summary="The bytes of a stored result.",
+        description=(
+            "The whole address is in the answer that made the file; it is signed, needs no key, "
+            "and ends. Ranges are answered."
+        ),
+        query=(
+            Query("e", "Until when the address holds, in Unix seconds."),
+            Query("s", "The signature."),
+        ),
+        public=True,
+        binary="application/octet-stream",
+        codes=("REQUEST_004", "REQUEST_009"),
+    ),
+    Operation(
+        method="GET",
         path=f"{V1}/openapi.json",
         id="getOpenapi",
         tag="description",
