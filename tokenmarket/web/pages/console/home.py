@@ -7,6 +7,7 @@ from starlette.responses import Response
 from tokenmarket.accounts import members
 from tokenmarket.accounts.admin import Refused, Taken
 from tokenmarket.web.pages.account.entry import signed
+from tokenmarket.web.pages.console import playground
 from tokenmarket.web.site.cookies import LAST_ORG
 from tokenmarket.web.site.pages import Page
 from tokenmarket.web.site.policy import SIGNED_IN
@@ -14,13 +15,17 @@ from tokenmarket.web.site.visit import Visit
 
 
 async def console(visit: Visit) -> Response:
+    """``?open=playground&model=`` leads on to where that model can be tried."""
     me = signed(visit)
     mine = await members.of_user(visit.parts.database, me.user.id)
     if not mine:
         return visit.redirect(visit.url("/admin" if me.user.operator else "/console/new"))
     last = visit.request.cookies.get(LAST_ORG)
     found = next((one.org_id for one in mine if one.org_id == last), mine[0].org_id)
-    return visit.redirect(visit.url(f"/console/{found}"))
+    here = f"/console/{found}"
+    if visit.query.get("open") == "playground":
+        here += playground.path_for(visit, visit.query.get("model", ""))
+    return visit.redirect(visit.url(here))
 
 
 async def new(visit: Visit) -> Response:

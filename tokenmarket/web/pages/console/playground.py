@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from functools import partial
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 from starlette.responses import Response
@@ -26,6 +27,7 @@ KINDS = {
     "rerank": "rerank",
     "embeddings": "embeddings",
 }
+_ALSO = {"transcription": "audio", "translation": "audio"}
 SHOWN = (
     "id",
     "providers",
@@ -68,6 +70,16 @@ _UNITS = {
     "search": N_("searches"),
     "request": N_("requests"),
 }
+
+
+def path_for(visit: Visit, model_id: str) -> str:
+    """Where a model can be tried, below its organisation's console; the chat for none."""
+    model = visit.parts.catalog.find_model(model_id)
+    if model is None:
+        return "/playground/chat"
+    by_operation = {operation: kind for kind, operation in KINDS.items()} | _ALSO
+    kind = by_operation.get(model.operation, "chat")
+    return f"/playground/{kind}?{urlencode({'model': model.id})}"
 
 
 async def first(visit: Visit) -> Response:
