@@ -169,6 +169,49 @@ async def test_what_is_required_is_required(site: Site, row: Operation, name: st
     checked({"$ref": "#/components/schemas/Error"}, answer.json)
 
 
+WRONG: tuple[Any, ...] = ({"x": [1]}, [[{}]], "", "surely wrong", -1, 1.5, 2**40, True)
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in WITH_EXAMPLE if row.form != "only"], ids=lambda row: row.id
+)
+async def test_what_the_description_refuses_is_refused(site: Site, row: Operation) -> None:
+    """Every field with every value that its schema does not allow."""
+    org = await site.org()
+    shown = described()["paths"][row.path]["post"]["requestBody"]["content"]["application/json"]
+    refused = 0
+    for name in properties(shown["schema"]):
+        for value in WRONG:
+            body = filled(row.example) | {name: value}
+            if allows(shown["schema"], body):
+                continue
+            answer = await org.post(row.path, body)
+            assert answer.status == 400, (name, value, answer.body[:300])
+            assert answer.json["error"]["code"] == "REQUEST_001"
+            refused += 1
+    assert refused > 10
+
+
+def properties(schema: dict[str, Any]) -> list[str]:
+    """The names of a body's fields."""
+    parts = schema.get("allOf", [schema])
+    components = described()["components"]["schemas"]
+    return [
+        name
+        for part in parts
+        if "$ref" in part
+        for name in components[part["$ref"].rpartition("/")[2]]["properties"]
+    ]
+
+
+def allows(schema: dict[str, Any], value: object) -> bool:
+    try:
+        checked(schema, value)
+    except jsonschema.ValidationError:
+        return False
+    return True
+
+
 @pytest.mark.parametrize("path", ["chat/completions", "completions"])
 async def test_events_of_a_stream_are_as_described(site: Site, path: str) -> None:
     org = await site.org()

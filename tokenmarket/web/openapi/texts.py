@@ -286,7 +286,6 @@ RAW: dict[str, Any] = {
     },
     "Part.file": {"type": "object"},
     "tool_choice": str | dict[str, object],
-    "truncate": str | bool,
     "chunking_strategy": str | dict[str, object],
 }
 
