@@ -24,7 +24,7 @@ from pygments.lexers.special import TextLexer
 from pygments.lexers.textfmts import HttpLexer
 
 from tokenmarket.web.manual.library import HOST, Page
-from tokenmarket.web.manual.markdown import Heading, html_of, parse
+from tokenmarket.web.manual.markdown import Heading, html_of, parse, plain
 
 OUTPUT = "output"
 # What people see of a language (in tabs a shell block is a curl), and who colours it.
@@ -129,7 +129,7 @@ def _html(tokens: list[Token]) -> str:
     shown: list[Token] = []
     for at, token in enumerate(tokens):
         if token.type == "heading_close":
-            heading = tokens[at - 1].content
+            heading = plain(tokens[at - 1].children or [])
             anchor = tokens[at - 2].attrGet("id")
             link = (
                 f'<a class="anchor" href="#{escape(anchor)}" aria-hidden="true" tabindex="-1">#</a>'
