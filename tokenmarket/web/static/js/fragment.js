@@ -120,6 +120,13 @@ async function open(dialog, url) {
   changed(content);
 }
 
+// The link that opened the drawer, or the one in its place if the list was drawn anew meanwhile.
+function returnFocus() {
+  const links = [...document.querySelectorAll("a[data-drawer]")];
+  const link = opener?.isConnected ? opener : links.find((one) => one.href === opener?.href);
+  link?.focus();
+}
+
 export function drawers() {
   const dialog = document.getElementById("drawer");
   if (!dialog) return;
@@ -141,7 +148,7 @@ export function drawers() {
       returning = true;
       history.back();
     }
-    opener?.focus();
+    returnFocus();
   });
   addEventListener("popstate", () => {
     if (returning) {
@@ -171,22 +178,29 @@ function refreshFilters() {
 // --- live: <div id="x" data-live="2" data-src="…"> is replaced every two seconds while it is seen;
 // without data-src from the address of the page. A part without the attribute ends it.
 
-export function live() {
-  const wait = async () => {
+let following = false;
+
+async function follow() {
+  following = true;
+  for (;;) {
     const element = document.querySelector("[data-live]");
-    const pause_s = Math.max(1, Number(element?.dataset.live) || 2);
+    if (!element) break;
+    const pause_s = Math.max(1, Number(element.dataset.live) || 2);
     await new Promise((done) => setTimeout(done, pause_s * 1000));
-    const busy = document.querySelector("dialog[open]") || element?.contains(document.activeElement);
-    const still = element?.isConnected && !busy;
-    if (still && document.visibilityState === "visible" && !element.hasAttribute("aria-busy")) {
-      try {
-        replace(element.id, await fetchPart(element.dataset.src || location.href));
-      } catch {
-        // The server is away or the session ended: the next round tries again.
-      }
+    const used = element.contains(document.activeElement) || element.hasAttribute("aria-busy");
+    if (!element.isConnected || used || document.visibilityState !== "visible") continue;
+    try {
+      const part = await fetchPart(element.dataset.src || location.href);
+      if (element.isConnected) replace(element.id, part);
+    } catch {
+      // The server is away or the session ended: the next round tries again.
     }
-    if (document.querySelector("[data-live]")) wait();
-  };
-  if (document.querySelector("[data-live]")) wait();
-  document.addEventListener("live", wait);
+  }
+  following = false;
+}
+
+export function live() {
+  const start = () => following || follow();
+  document.addEventListener("fragment", start);
+  start();
 }
