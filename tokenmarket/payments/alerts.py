@@ -18,6 +18,7 @@ from tokenmarket.accounts.admin import NotThere, Refused
 from tokenmarket.billing.clock import Clock
 from tokenmarket.core import ids
 from tokenmarket.core.money import NANO_MAX, usd_from_nano
+from tokenmarket.core.texts import N_
 from tokenmarket.core.webhook_events import event_body
 from tokenmarket.mail import Mail, Message
 from tokenmarket.store import accounts as rows
@@ -43,6 +44,11 @@ class Alerts:
         async with self._database.read() as conn:
             return await alerts.alert_of(conn, org_id)
 
+    async def low(self, org_id: str) -> int | None:
+        """The threshold if the balance has fallen below it and was not above it since."""
+        row = await self.of(org_id)
+        return None if row is None or row.armed else row.threshold_nano
+
     async def put(
         self, org_id: str, threshold_nano: int, emails: tuple[str, ...], *, actor: str
     ) -> AlertRow:
@@ -51,10 +57,10 @@ class Alerts:
         Raises Refused.
         """
         if not 0 < threshold_nano <= NANO_MAX:
-            raise Refused("The threshold is an amount above zero.")
+            raise Refused(N_("The threshold is an amount above zero."))
         chosen = tuple(dict.fromkeys(email.strip() for email in emails if email.strip()))
         if len(chosen) > EMAILS_MAX or any(_EMAIL.fullmatch(one) is None for one in chosen):
-            raise Refused("Write up to ten e-mail addresses, one a line.")
+            raise Refused(N_("Write up to ten e-mail addresses, one a line."))
         now_us = self._clock.wall_us()
         row = AlertRow(org_id, threshold_nano, chosen, armed=True, fired_us=0, updated_us=now_us)
         async with self._database.begin() as conn:
@@ -70,7 +76,7 @@ class Alerts:
         """Raises NotThere."""
         async with self._database.begin() as conn:
             if not await alerts.delete_alert(conn, org_id):
-                raise NotThere("There is no alert.")
+                raise NotThere(N_("There is no alert."))
             now_us = self._clock.wall_us()
             await rows.append_audit(conn, now_us, actor, "alert.remove", org_id, {}, org_id=org_id)
 

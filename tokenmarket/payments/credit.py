@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from tokenmarket.accounts.admin import NotThere, Refused, Taken
 from tokenmarket.core.money import usd_from_nano
+from tokenmarket.core.texts import N_
 from tokenmarket.ledger.grants import adjust_in
 from tokenmarket.store import accounts as rows
 from tokenmarket.store.database import Database
@@ -31,16 +32,16 @@ async def adjust(
     """Up, or down if negative; False if it was done before. Raises Refused, NotThere, Taken."""
     reason = reason.strip()
     if not reason or not reason.isprintable() or len(reason) > REASON_CHARS_MAX:
-        raise Refused("Write the reason on one line.")
+        raise Refused(N_("Write the reason on one line."))
     if amount_nano == 0 or abs(amount_nano) > AMOUNT_NANO_MAX:
-        raise Refused("Write an amount from 0.01 to 1,000,000 USD.")
+        raise Refused(N_("Write an amount from 0.01 to 1,000,000 USD."))
     plain = adjustment_id.replace("-", "").replace("_", "")
     if not plain.isascii() or not plain.isalnum() or len(adjustment_id) > _ID_CHARS_MAX:
-        raise Refused("The form is too old. Load the page again.")
+        raise Refused(N_("The form is too old. Load the page again."))
     try:
         async with money_transaction(database) as conn:
             if await rows.org_by_id(conn, org_id) is None:
-                raise NotThere("There is no such organization.")
+                raise NotThere(N_("There is no such organization."))
             done = await adjust_in(
                 conn,
                 org_id=org_id,
@@ -61,8 +62,10 @@ async def adjust(
             return done
     except Short as error:
         raise Taken(
-            "Less than that is free now. Money that a running server holds comes back about ten"
-            " seconds after the last request."
+            N_(
+                "Less than that is free now. Money that a running server holds comes back about ten"
+                " seconds after the last request."
+            )
         ) from error
     except Conflict as error:
-        raise Taken("This id was used for another movement.") from error
+        raise Taken(N_("This id was used for another movement.")) from error

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from tokenmarket.accounts.admin import NotThere, Refused, Taken
 from tokenmarket.core import ids
 from tokenmarket.core.money import usd_from_nano
+from tokenmarket.core.texts import N_
 from tokenmarket.store import accounts as rows
 from tokenmarket.store import invoices
 from tokenmarket.store.database import Database
@@ -40,17 +41,17 @@ def problems(wishes: Wishes) -> dict[str, str]:
     """Field -> what is wrong, in constant English sentences."""
     found: dict[str, str] = {}
     if wishes.kind not in KINDS:
-        found["kind"] = "Choose ordinary or special."
+        found["kind"] = N_("Choose ordinary or special.")
     if not 0 < len(wishes.title) <= 100 or not wishes.title.isprintable():
-        found["title"] = "Write the buyer's full name on one line."
+        found["title"] = N_("Write the buyer's full name on one line.")
     if (wishes.kind == "special" or wishes.tax_id) and _TAX_ID.fullmatch(wishes.tax_id) is None:
-        found["tax_id"] = "A tax ID has 15 to 20 digits and capital letters."
+        found["tax_id"] = N_("A tax ID has 15 to 20 digits and capital letters.")
     if _EMAIL.fullmatch(wishes.email) is None:
-        found["email"] = "Write an e-mail address."
+        found["email"] = N_("Write an e-mail address.")
     if len(wishes.note) > 500 or not wishes.note.replace("\n", "").isprintable():
-        found["note"] = "That is too long."
+        found["note"] = N_("That is too long.")
     if wishes.kind == "special" and not wishes.note.strip():
-        found["note"] = "A special one needs address, telephone, bank and account."
+        found["note"] = N_("A special one needs address, telephone, bank and account.")
     return found
 
 
@@ -69,12 +70,12 @@ async def request(
     async with database.begin() as conn:
         invoice = await invoices.invoice_by_id(conn, org_id, invoice_id)
         if invoice is None:
-            raise NotThere("There is no such invoice.")
+            raise NotThere(N_("There is no such invoice."))
         if invoice.total_nano <= 0:
-            raise Taken("Nothing was paid on this invoice.")
+            raise Taken(N_("Nothing was paid on this invoice."))
         earlier = await invoices.fapiao_of_invoice(conn, org_id, invoice_id)
         if any(one.active is not None for one in earlier):
-            raise Taken("A tax invoice was requested for this invoice already.")
+            raise Taken(N_("A tax invoice was requested for this invoice already."))
         row = FapiaoRow(
             id=ids.new_id("fap", now_us, os.urandom(ids.RANDOM_BYTES)),
             org_id=org_id,
@@ -122,19 +123,19 @@ async def decide(
     """
     number, url = number.strip(), url.strip()
     if not 0 < len(number) <= 200 or not number.isprintable():
-        raise Refused("Write the number, or the reason.")
+        raise Refused(N_("Write the number, or the reason."))
     if url and (urlsplit(url).scheme != "https" or len(url) > 500 or not url.isprintable()):
-        raise Refused("An address begins with https://.")
+        raise Refused(N_("An address begins with https://."))
     async with database.begin() as conn:
         row = await invoices.fapiao_by_id(conn, request_id)
         if row is None:
-            raise NotThere("There is no such request.")
+            raise NotThere(N_("There is no such request."))
         state = "issued" if issued else "rejected"
         done = await invoices.decide_fapiao(
             conn, request_id, state=state, number=number, url=url, by=actor, now_us=now_us
         )
         if not done:
-            raise Taken("This request was decided already.")
+            raise Taken(N_("This request was decided already."))
         detail: dict[str, object] = {"number": number}
         await rows.append_audit(
             conn, now_us, actor, f"fapiao.{state}", request_id, detail, org_id=row.org_id

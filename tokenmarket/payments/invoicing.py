@@ -23,6 +23,7 @@ import msgspec
 from tokenmarket.accounts.admin import Refused
 from tokenmarket.core import ids
 from tokenmarket.core.money import usd_from_nano
+from tokenmarket.core.texts import N_
 from tokenmarket.core.usage import UNITS, Item
 from tokenmarket.receipts import items_of
 from tokenmarket.reports.periods import day_start_us, local_day
@@ -92,7 +93,7 @@ async def set_legal(
         (legal.email, 254),
     ):
         if len(value) > chars or not value.isprintable():
-            raise Refused("An entry is too long or has characters that cannot be printed.")
+            raise Refused(N_("An entry is too long or has characters that cannot be printed."))
     async with database.begin() as conn:
         await invoices.set_legal(conn, org_id, msgspec.json.encode(legal).decode())
         await rows.append_audit(conn, now_us, actor, "legal.set", org_id, {}, org_id=org_id)

@@ -22,10 +22,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from tokenmarket.accounts.admin import NotThere, Refused, Taken, checked_name
+from tokenmarket.accounts.admin import NAME_CHARS_MAX, NotThere, Refused, Taken
 from tokenmarket.billing.clock import Clock
 from tokenmarket.core import ids
 from tokenmarket.core.money import usd_from_nano
+from tokenmarket.core.texts import N_
 from tokenmarket.ledger.grants import grant_in
 from tokenmarket.store import accounts as rows
 from tokenmarket.store import redeem
@@ -49,7 +50,7 @@ class TooMany(Exception):
     """Too many wrong codes; ``after_s`` says when it may be tried again."""
 
     def __init__(self, after_s: int) -> None:
-        super().__init__("Too many wrong codes. Try again later.")
+        super().__init__(N_("Too many wrong codes. Try again later."))
         self.after_s = after_s
 
 
@@ -106,9 +107,9 @@ class Codes:
         now_us = self._clock.wall_us()
         async with self._database.begin() as conn:
             if await redeem.batch_by_id(conn, batch_id) is None:
-                raise NotThere("There is no such batch.")
+                raise NotThere(N_("There is no such batch."))
             if not await redeem.disable_batch(conn, batch_id, now_us):
-                raise Taken("This batch is disabled already.")
+                raise Taken(N_("This batch is disabled already."))
             await rows.append_audit(conn, now_us, actor, "codes.disable", batch_id, {})
 
     async def redeem(self, org_id: str, text: str, *, address: str, actor: str) -> int:
@@ -122,11 +123,11 @@ class Codes:
             found = await redeem.find_code(conn, digest)
             batch = None if found is None else found[1]
             if found is not None and found[0].org_id == org_id:
-                raise Taken("Your organization has redeemed this code already.")
+                raise Taken(N_("Your organization has redeemed this code already."))
             if batch is not None and self._is_open(batch, now_us):
                 once = f"{batch.id}:{org_id}" if batch.one_per_org else None
                 if once is not None and await redeem.is_used_once(conn, once):
-                    raise Taken("Your organization has redeemed a code of this kind already.")
+                    raise Taken(N_("Your organization has redeemed a code of this kind already."))
                 used = await redeem.use_code(
                     conn, digest, org_id=org_id, by=actor, once=once, now_us=now_us
                 )
@@ -135,7 +136,7 @@ class Codes:
                     return batch.amount_nano
         for who in watched:
             self._count_wrong(who, now_us)
-        raise Refused("This code does not exist or can no longer be redeemed.")
+        raise Refused(N_("This code does not exist or can no longer be redeemed."))
 
     def _is_open(self, batch: BatchRow, now_us: int) -> bool:
         return not batch.disabled_us and now_us < batch.expires_us
@@ -188,16 +189,18 @@ class Codes:
 
 def _checked(wishes: BatchWishes, actor: str, now_us: int) -> BatchRow:
     if not 0 < wishes.codes <= CODES_MAX:
-        raise Refused("A batch has 1 to 10,000 codes.")
+        raise Refused(N_("A batch has 1 to 10,000 codes."))
     if not 0 < wishes.amount_nano <= CODE_NANO_MAX:
-        raise Refused("A code is worth up to 100,000 USD.")
+        raise Refused(N_("A code is worth up to 100,000 USD."))
     if not 0 <= wishes.credit_days <= DAYS_MAX:
-        raise Refused("Credit ends after 1 to 3,650 days, or never.")
+        raise Refused(N_("Credit ends after 1 to 3,650 days, or never."))
+    if not 0 < len(wishes.name) <= NAME_CHARS_MAX or not wishes.name.isprintable():
+        raise Refused(N_("Write a name on one line."))
     if wishes.expires_us <= now_us:
-        raise Refused("Codes must expire in the future.")
+        raise Refused(N_("Codes must expire in the future."))
     return BatchRow(
         id=ids.new_id("batch", now_us, os.urandom(ids.RANDOM_BYTES)),
-        name=checked_name(wishes.name),
+        name=wishes.name,
         amount_nano=wishes.amount_nano,
         codes=wishes.codes,
         expires_us=wishes.expires_us,

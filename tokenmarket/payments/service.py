@@ -18,6 +18,7 @@ from tokenmarket.billing.clock import Clock
 from tokenmarket.config import Config
 from tokenmarket.core import ids, sealing
 from tokenmarket.core.money import usd_from_nano
+from tokenmarket.core.texts import N_
 from tokenmarket.ledger.paid import collect_debt
 from tokenmarket.mail import Mail
 from tokenmarket.payments.alerts import Alerts
@@ -137,16 +138,16 @@ class Payments:
         """
         gateway = self.gateways.get(psp)
         if gateway is None or gateway not in self.offered_to(org):
-            raise Refused("Choose one of the ways to pay that are offered.")
+            raise Refused(N_("Choose one of the ways to pay that are offered."))
         if not ids.is_id(order_id, "ord"):
-            raise Refused("The form is too old. Load the page again.")
+            raise Refused(N_("The form is too old. Load the page again."))
         row = self._drawn(org, order_id, gateway, amount_nano, currency, actor)
         async with self._database.begin() as conn:
             made = await orders.insert_order(conn, row)
             if made:
                 since_us = self._clock.wall_us() - HOUR_US
                 if await orders.count_since(conn, org.id, since_us) > ORDERS_PER_HOUR:
-                    raise Taken("That were many orders in one hour. Try again later.")
+                    raise Taken(N_("That were many orders in one hour. Try again later."))
                 detail: dict[str, object] = {
                     "amount": usd_from_nano(amount_nano),
                     "currency": currency,
@@ -157,7 +158,7 @@ class Payments:
                 )
             found = await orders.order_by_id(conn, org.id, order_id)
         if found is None:
-            raise NotThere("There is no such order.")
+            raise NotThere(N_("There is no such order."))
         if found.state != "created" or found.session:
             return found
         checkout = await gateway.create_checkout(found, return_url=return_url(order_id))
@@ -176,14 +177,14 @@ class Payments:
     ) -> OrderRow:
         terms, now_us = self.terms, self._clock.wall_us()
         if currency not in terms.currencies or currency not in gateway.currencies:
-            raise Refused("Choose one of the currencies that are offered.")
+            raise Refused(N_("Choose one of the currencies that are offered."))
         if not terms.minimum_nano <= amount_nano <= terms.maximum_nano:
-            raise Refused("The amount is outside what can be topped up at once.")
+            raise Refused(N_("The amount is outside what can be topped up at once."))
         rate = terms.cny_per_usd if currency == "CNY" else ""
         try:
             pay_minor = to_pay_minor(amount_nano, currency, rate)
         except ValueError as error:
-            raise Refused("Write an amount in USD with at most two decimals.") from error
+            raise Refused(N_("Write an amount in USD with at most two decimals.")) from error
         return OrderRow(
             id=order_id,
             org_id=org.id,
@@ -208,7 +209,7 @@ class Payments:
         async with self._database.read() as conn:
             found = await orders.order_by_id(conn, org_id, order_id)
         if found is None:
-            raise NotThere("There is no such order.")
+            raise NotThere(N_("There is no such order."))
         return found
 
     async def receive(self, psp: str, body: bytes, headers: Mapping[bytes, bytes]) -> str:

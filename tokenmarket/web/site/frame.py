@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tokenmarket.accounts import members
+from tokenmarket.core.roles import may
 
 if TYPE_CHECKING:
     from tokenmarket.web.site.visit import Visit
@@ -17,6 +18,7 @@ async def fill(visit: Visit) -> None:
         "flash": visit.site.cookies.flash(visit.request),
         "memberships": [],
         "available_nano": None,
+        "low_balance_nano": None,  # the alert's threshold, while the balance is below it
     }
     user, org, parts = visit.user, visit.org, visit.parts
     if not visit.fragment:
@@ -29,3 +31,5 @@ async def fill(visit: Visit) -> None:
     frame["memberships"] = await members.of_user(parts.database, user.id)
     if org is not None:
         frame["available_nano"] = (await parts.wallet.balance(org.id)).available_nano
+        if may(visit.role or "", "billing.view"):
+            frame["low_balance_nano"] = await parts.payments.alerts.low(org.id)

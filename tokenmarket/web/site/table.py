@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from tokenmarket.web.pages.account import entry, joining, profile, recovery, security
+from tokenmarket.web.pages.admin import codes, credit, tax_invoices
 from tokenmarket.web.pages.admin import ledger as admin_ledger
 from tokenmarket.web.pages.admin import requests as admin_requests
 from tokenmarket.web.pages.console import (
+    billing,
     home,
+    invoices,
     keys,
     manage_keys,
     overview,
     playground,
     requests,
+    topup,
     usage,
 )
 from tokenmarket.web.pages.docs import reading, reference
@@ -29,6 +33,12 @@ PAGES: list[Page] = [
     *keys.PAGES,
     *manage_keys.PAGES,
     *playground.PAGES,
+    *billing.PAGES,
+    *topup.PAGES,
+    *invoices.PAGES,
+    *codes.PAGES,
+    *tax_invoices.PAGES,
+    *credit.PAGES,
     *reference.PAGES,
     *marketplace.PAGES,
     *legal.PAGES,
