@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from tests.support import paid_things
 from tests.support.residents import invitation, one_time
 from tokenmarket.web.site.pages import Page
 from tokenmarket.web.site.table import PAGES
@@ -34,6 +35,16 @@ SAMPLES: dict[str, Callable[[Site], dict[str, str]]] = {
     "/reset/{token}": lambda site: {
         "token": one_time(site.server.data, "reset", site.people["viewer"].user_id)
     },
+    "/console/{org}/billing/top-up/{order}": lambda site: {
+        "order": paid_things.waiting_order(site.server.data, site.org_id)
+    },
+    "/console/{org}/billing/top-up/{order}/test": lambda site: {
+        "order": paid_things.waiting_order(site.server.data, site.org_id)
+    },
+    "/console/{org}/billing/invoices/{invoice}": lambda site: {
+        "invoice": paid_things.invoice(site.server.data, site.org_id)
+    },
+    "/admin/codes/{batch}": lambda site: {"batch": paid_things.batch(site.server.data).row.id},
     "/models/{vendor}/{model:path}": lambda _site: {
         "vendor": "tokenmarket",
         "model": "sandbox-chat",
@@ -50,6 +61,9 @@ NOT_SHOWN = frozenset(
         "/{lang}/console/{org}/requests/{id}/json",
         "/{lang}/console/{org}/usage/csv",
         "/{lang}/admin/requests/{id}/json",
+        "/{lang}/console/{org}/billing/ledger.csv",
+        "/{lang}/console/{org}/billing/invoices/{invoice}/csv",
+        "/{lang}/console/{org}/billing/invoices/{invoice}/pdf",
         "/{lang}/currency/{code}",
     }
 )

@@ -44,7 +44,7 @@ async def overview(visit: Visit) -> Response:
         "console/billing/overview.html",
         balance_nano=balance_nano,
         debt_nano=debt_nano,
-        pending_nano=sum(one.pending_nano for one in found),
+        held_nano=(await visit.parts.wallet.balance(org)).held_nano,
         month_nano=all_nano - before_nano,
         month_day=first.isoformat(),
         buckets=[

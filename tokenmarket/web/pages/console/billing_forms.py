@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from tokenmarket.core.money import nano_from_usd
 from tokenmarket.store.orders import OrderRow
-from tokenmarket.web.site.formats import number
+from tokenmarket.web.site.formats import SIGN, number
 from tokenmarket.web.site.visit import Visit
 
 _AMOUNT = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,2})?")
@@ -21,7 +21,7 @@ def amount_nano(text: str) -> int | None:
 
 def to_pay(visit: Visit, order: OrderRow) -> str:
     """``$20.00`` or ``¥142.40``."""
-    sign = "¥" if order.currency == "CNY" else "$"
+    sign = "¥" if order.currency == "CNY" else SIGN[visit.lang]
     whole, cents = divmod(order.pay_minor, 100)
     return f"{sign}{number(visit.lang, Decimal(whole))}.{cents:02d}"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from tokenmarket.payments.invoice_files import Sheet
 from tokenmarket.payments.invoicing import LATE, OTHER, REFUNDS, Line, document_of
 from tokenmarket.store.invoices import InvoiceRow
@@ -54,15 +56,16 @@ def sheet_of(visit: Visit, row: InvoiceRow) -> Sheet:
 
 def _row(visit: Visit, line: Line) -> tuple[str, str, str, str, str]:
     amount = _money(visit, line.amount_nano)
+    count = formats.number(visit.lang, Decimal(line.quantity)) if line.quantity else ""
     if line.kind == LATE:
         return visit._("Earlier months, booked later"), "", "", "", amount
     if line.kind == REFUNDS:
-        return line.model, visit._("Refunds"), line.quantity, "", amount
+        return line.model, visit._("Refunds"), count, "", amount
     if line.kind == OTHER:
-        return line.model, visit._("Requests without price lines"), line.quantity, "", amount
+        return line.model, visit._("Requests without price lines"), count, "", amount
     per = formats.number(visit.lang, line.per)
     price = f"${line.usd}" if line.per == 1 else f"${line.usd} / {per}"
-    return line.model, _unit(visit, line.unit), line.quantity, price, amount
+    return line.model, _unit(visit, line.unit), count, price, amount
 
 
 def _unit(visit: Visit, name: str) -> str:
