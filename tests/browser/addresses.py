@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from tests.support import paid_things
 from tests.support.residents import invitation, one_time
+from tests.support.webhooks import webhook_with_delivery
 from tokenmarket.web.site.pages import Page
 from tokenmarket.web.site.table import PAGES
 
@@ -25,6 +26,12 @@ SAMPLES: dict[str, Callable[[Site], dict[str, str]]] = {
     "/console/{org}/requests/{id}": lambda site: {"id": site.server.chat().request_id},
     "/admin/requests/{id}": lambda site: {"id": site.server.chat().request_id},
     "/console/{org}/keys/{key}": lambda site: {"key": site.server.get("/key").json["id"]},
+    "/console/{org}/webhooks/{endpoint}": lambda site: webhook_with_delivery(
+        site.server.data, site.org_id
+    ),
+    "/console/{org}/webhooks/{endpoint}/deliveries/{delivery}": lambda site: webhook_with_delivery(
+        site.server.data, site.org_id
+    ),
     "/invite/{token}": lambda site: {
         "token": invitation(site.server.data, site.org_id, "new@example.test", "developer")
     },

@@ -9,14 +9,16 @@ from collections.abc import Mapping
 
 import msgspec
 
+from tokenmarket.core.texts import N_
+
 EVENT_TYPES: dict[str, str] = {
-    "video.completed": "A video is ready.",
-    "video.failed": "A video could not be made.",
-    "video.cancelled": "A video was cancelled.",
-    "balance.low": "The balance has fallen below the alert's threshold.",
-    "key.created": "An API key was made, by hand or by rolling another one.",
-    "key.disabled": "An API key was disabled.",
-    "key.expiring": "An API key expires within seven days.",
+    "video.completed": N_("A video is ready."),
+    "video.failed": N_("A video could not be made."),
+    "video.cancelled": N_("A video was cancelled."),
+    "balance.low": N_("The balance has fallen below the alert's threshold."),
+    "key.created": N_("An API key was made, by hand or by rolling another one."),
+    "key.disabled": N_("An API key was disabled."),
+    "key.expiring": N_("An API key expires within seven days."),
 }
 TEST_TYPE = "webhook.test"  # sent on demand only, to one endpoint, whatever it wants
 

@@ -20,6 +20,7 @@ LOOK_S = 600.0  # for keys that expire, and for what is old
 EXPIRING_S = 7 * 86_400
 KEPT_US = 30 * 86_400 * 1_000_000  # events and what was tried
 STOP_S = 5.0
+TRIED_POLL_S = 0.05
 _US = 1_000_000
 
 
@@ -63,6 +64,18 @@ class Webhooks:
         await asyncio.gather(*self._loops, return_exceptions=True)
         await self.deliverer.stop(STOP_S)
         self._loops = []
+
+    async def tried(self, org_id: str, endpoint_id: str, dispatch_id: str, within_s: float) -> bool:
+        """Wakes the deliverer, and waits at most so long for the dispatch's first attempt."""
+        self.deliverer.wake()
+        ends_us = self._clock.monotonic_us() + int(within_s * _US)
+        while self._clock.monotonic_us() < ends_us:
+            async with self._database.read() as conn:
+                found = await webhook_sending.dispatch_by_id(conn, org_id, endpoint_id, dispatch_id)
+            if found is None or found.delivered_us or found.last_error:
+                return found is not None
+            await asyncio.sleep(TRIED_POLL_S)
+        return False
 
     async def _look_forever(self) -> None:
         while True:

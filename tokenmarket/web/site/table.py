@@ -17,6 +17,7 @@ from tokenmarket.web.pages.console import (
     requests,
     topup,
     usage,
+    webhooks,
 )
 from tokenmarket.web.pages.docs import reading, reference
 from tokenmarket.web.pages.public import front, legal, marketplace
@@ -39,6 +40,7 @@ PAGES: list[Page] = [
     *codes.PAGES,
     *tax_invoices.PAGES,
     *credit.PAGES,
+    *webhooks.PAGES,
     *reference.PAGES,
     *marketplace.PAGES,
     *legal.PAGES,
