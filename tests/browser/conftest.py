@@ -64,17 +64,19 @@ class Site:
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The server that most tests share; they leave things behind in it."""
-    yield from _serve(tmp_path_factory.mktemp("site"))
+    yield from served(tmp_path_factory.mktemp("site"))
 
 
 @pytest.fixture(scope="module")
 def quiet_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A server of this module alone, where nothing has happened yet."""
-    yield from _serve(tmp_path_factory.mktemp("quiet"))
+    yield from served(tmp_path_factory.mktemp("quiet"))
 
 
-def _serve(folder: Path) -> Iterator[Site]:
-    server = Server(folder / "data", TOKENMARKET_STRICT_TEXTS="true", TOKENMARKET_SIGN_UP="open")
+def served(folder: Path, **environment: str) -> Iterator[Site]:
+    """A server with people, for a fixture; ``environment``: further settings."""
+    settings = {"TOKENMARKET_STRICT_TEXTS": "true", "TOKENMARKET_SIGN_UP": "open", **environment}
+    server = Server(folder / "data", **settings)
     try:
         people = populate(server.data)
         org_id = server.get("/key").json["organization"]["id"]

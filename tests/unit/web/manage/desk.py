@@ -66,6 +66,7 @@ class Desk:
     endpoints: list[Endpoint] = field(default_factory=lambda: list(ENDPOINTS))
     clock: HandClock = field(default_factory=HandClock)
     crashes: list[Exception] = field(default_factory=list)
+    woken: int = 0  # how often the deliverer of webhooks was
 
     def __post_init__(self) -> None:
         self.parts: Any = SimpleNamespace(
@@ -73,8 +74,13 @@ class Desk:
             clock=self.clock,
             root=ROOT,
             telemetry=SimpleNamespace(crash=lambda _, error: self.crashes.append(error)),
+            config=SimpleNamespace(webhook_origins=()),
+            webhooks=SimpleNamespace(deliverer=SimpleNamespace(wake=self._wake)),
         )
         self.manage = Manage(self.parts, self.endpoints, refusal, lambda: b"{}")
+
+    def _wake(self) -> None:
+        self.woken += 1
 
     async def ask(
         self,
