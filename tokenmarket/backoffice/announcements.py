@@ -8,6 +8,7 @@ import msgspec
 
 from tokenmarket.accounts.admin import NotThere, Refused
 from tokenmarket.core import ids
+from tokenmarket.core.texts import N_
 from tokenmarket.store import accounts as rows
 from tokenmarket.store import announcements as store
 from tokenmarket.store.announcements import Announcement
@@ -38,10 +39,10 @@ async def put(
 ) -> Announcement:
     """A new one, or (with an id) a change. Raises NotThere, Refused."""
     if wishes.level not in LEVELS:
-        raise Refused("The level is info, warn or bad.")
+        raise Refused(N_("The level is info, warn or bad."))
     from_us = wishes.from_us or now_us
     if wishes.until_us is not None and wishes.until_us <= from_us:
-        raise Refused("It would end before it begins.")
+        raise Refused(N_("It would end before it begins."))
     before = None if announcement_id is None else await find(conn, announcement_id)
     row = Announcement(
         id=ids.new_id("ann", now_us, os.urandom(ids.RANDOM_BYTES)) if before is None else before.id,
@@ -72,7 +73,7 @@ async def find(conn: Connection, announcement_id: str) -> Announcement:
     for row in await store.listed(conn):
         if row.id == announcement_id:
             return row
-    raise NotThere("There is no such announcement.")
+    raise NotThere(N_("There is no such announcement."))
 
 
 class Board:
@@ -95,5 +96,5 @@ class Board:
 def _checked_text(text: str) -> str:
     found = " ".join(text.split())
     if not found or len(found) > TEXT_CHARS_MAX or not found.isprintable():
-        raise Refused("Write the text in both languages, at most 500 characters each.")
+        raise Refused(N_("Write the text in both languages, at most 500 characters each."))
     return found

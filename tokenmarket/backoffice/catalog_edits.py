@@ -18,6 +18,7 @@ from tokenmarket.core.catalog_rows import (
     merge,
 )
 from tokenmarket.core.catalog_toml import dump, parse
+from tokenmarket.core.texts import N_
 from tokenmarket.store import accounts as rows
 from tokenmarket.store import catalog_rows
 from tokenmarket.store.catalog_rows import Applied, Kind
@@ -115,7 +116,7 @@ async def add_route(
     """A model at one more provider. Raises InvalidRow, or Refused if it is there already."""
     document = await in_force(conn, shipped)
     if any((other.model, other.provider) == (row.model, row.provider) for other in document.routes):
-        raise Refused("This model has a route to this provider already: change that one.")
+        raise Refused(N_("This model has a route to this provider already: change that one."))
     applied = await apply(conn, shipped, checked(CatalogDocument(routes=(row,))), now_us)
     detail: dict[str, object] = {"upstream_model": row.upstream_model}
     subject = f"{row.model} at {row.provider}"
@@ -141,7 +142,7 @@ async def reset(
     except CatalogError as error:
         raise InvalidRow(error) from error
     if not found:
-        raise NotThere("Nothing here was changed: this row is as shipped.")
+        raise NotThere(N_("Nothing here was changed: this row is as shipped."))
     await rows.append_audit(conn, now_us, actor, f"{kind}.reset", " at ".join(key), {})
 
 
@@ -150,7 +151,7 @@ def find_model(document: CatalogDocument, model_id: str) -> Model:
     for row in document.models:
         if row.model.id == model_id:
             return row.model
-    raise NotThere("There is no such model.")
+    raise NotThere(N_("There is no such model."))
 
 
 def find_route(document: CatalogDocument, key: tuple[str, str]) -> RouteRow:
@@ -158,7 +159,7 @@ def find_route(document: CatalogDocument, key: tuple[str, str]) -> RouteRow:
     for row in document.routes:
         if (row.model, row.provider) == key:
             return row
-    raise NotThere("There is no such route.")
+    raise NotThere(N_("There is no such route."))
 
 
 def checked(document: CatalogDocument) -> CatalogDocument:

@@ -6,6 +6,7 @@ import datetime
 import re
 
 from tokenmarket.accounts.admin import Refused
+from tokenmarket.core.texts import N_
 from tokenmarket.store import accounts as rows
 from tokenmarket.store.database import Connection
 
@@ -27,11 +28,11 @@ async def set_exchange_rate(
         text = None
     else:
         if _RATE.fullmatch(cny) is None:
-            raise Refused("Write how many CNY one USD is, as in 7.12.")
+            raise Refused(N_("Write how many CNY one USD is, as in 7.12."))
         try:
             text = f"{cny} {datetime.date.fromisoformat(day).isoformat()}"
         except ValueError as error:
-            raise Refused("Write the day of the rate, as in 2026-11-24.") from error
+            raise Refused(N_("Write the day of the rate, as in 2026-11-24.")) from error
         await rows.replace_fact(conn, EXCHANGE_RATE, text)
     detail: dict[str, object] = {"before": before, "after": text}
     await rows.append_audit(conn, now_us, actor, "setting.exchange_rate", EXCHANGE_RATE, detail)

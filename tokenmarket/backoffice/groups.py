@@ -11,6 +11,7 @@ from tokenmarket.accounts.admin import NotThere, Refused, Taken, checked_name
 from tokenmarket.core import ids
 from tokenmarket.core.catalog_groups import MARKUP_BP_MAX, MARKUP_BP_MIN, percent_text
 from tokenmarket.core.catalog_rows import CatalogDocument
+from tokenmarket.core.texts import N_
 from tokenmarket.store import accounts as rows
 from tokenmarket.store import org_groups
 from tokenmarket.store.accounts import NameTaken, OrgRow
@@ -35,7 +36,7 @@ def markup_bp_from(text: str) -> int:
     """``"12.5"`` -> 1250. Raises Refused."""
     match = _PERCENT.fullmatch(text.strip())
     if match is None:
-        raise Refused("Write a percentage with at most two decimals, such as 12.5 or -5.")
+        raise Refused(N_("Write a percentage with at most two decimals, such as 12.5 or -5."))
     sign, whole, part = match.groups()
     markup_bp = int(whole) * 100 + int((part or "").ljust(2, "0"))
     return -markup_bp if sign == "-" else markup_bp
@@ -46,7 +47,7 @@ async def create(
 ) -> GroupRow:
     """``known`` is the catalog in force. Raises Refused, Taken."""
     if len(await org_groups.listed(conn)) >= GROUPS_MAX:
-        raise Taken("There are 100 groups; more are not kept.")
+        raise Taken(N_("There are 100 groups; more are not kept."))
     group_id = ids.new_id("grp", now_us, os.urandom(ids.RANDOM_BYTES))
     row = _row(group_id, wishes, known, now_us, now_us)
     await _put(conn, row)
@@ -76,7 +77,7 @@ async def remove(conn: Connection, group_id: str, *, now_us: int, actor: str) ->
     """Raises NotThere, or Taken while organisations are in it."""
     row = await find(conn, group_id)
     if row.members:
-        raise Taken("Organizations are in this group: move them to another one first.")
+        raise Taken(N_("Organizations are in this group: move them to another one first."))
     await org_groups.remove(conn, group_id)
     await rows.append_audit(conn, now_us, actor, "group.remove", group_id, _detail(row))
 
@@ -98,7 +99,7 @@ async def find(conn: Connection, group_id: str) -> GroupRow:
     """Raises NotThere."""
     row = await org_groups.find(conn, group_id) if ids.is_id(group_id, "grp") else None
     if row is None:
-        raise NotThere("There is no such group.")
+        raise NotThere(N_("There is no such group."))
     return row
 
 
@@ -106,7 +107,7 @@ def _row(
     group_id: str, wishes: GroupWishes, known: CatalogDocument, created_us: int, now_us: int
 ) -> GroupRow:
     if not MARKUP_BP_MIN <= wishes.markup_bp <= MARKUP_BP_MAX:
-        raise Refused("A markup is above -100 and at most 100000 percent.")
+        raise Refused(N_("A markup is above -100 and at most 100000 percent."))
     return GroupRow(
         id=group_id,
         name=checked_name(wishes.name),
@@ -123,9 +124,9 @@ def _checked(names: tuple[str, ...] | None, known: set[str]) -> tuple[str, ...] 
         return None
     unique = tuple(sorted(set(names)))
     if not 0 < len(unique) <= ALLOWED_MAX:
-        raise Refused("Name at least one, or none to allow all.")
+        raise Refused(N_("Name at least one, or none to allow all."))
     if not known.issuperset(unique):
-        raise Refused("The catalog does not have all of these names.")
+        raise Refused(N_("The catalog does not have all of these names."))
     return unique
 
 
@@ -133,7 +134,7 @@ async def _put(conn: Connection, row: GroupRow) -> None:
     try:
         await org_groups.put(conn, row)
     except NameTaken as error:
-        raise Taken("There is a group with this name already.") from error
+        raise Taken(N_("There is a group with this name already.")) from error
 
 
 def _detail(row: GroupRow) -> dict[str, object]:

@@ -8,6 +8,7 @@ import msgspec
 
 from tokenmarket.accounts.admin import NotThere, Refused, checked_limits
 from tokenmarket.core import ids
+from tokenmarket.core.texts import N_
 from tokenmarket.store import accounts as rows
 from tokenmarket.store import org_desk
 from tokenmarket.store.accounts import Limits, OrgRow
@@ -20,7 +21,7 @@ async def find(conn: Connection, org_id: str) -> OrgRow:
     """Raises NotThere."""
     row = await rows.org_by_id(conn, org_id) if ids.is_id(org_id, "org") else None
     if row is None:
-        raise NotThere("There is no such organization.")
+        raise NotThere(N_("There is no such organization."))
     return row
 
 
@@ -62,5 +63,5 @@ def checked_reason(text: str) -> str:
     """One line that says why. Raises Refused."""
     reason = text.strip()
     if not reason or len(reason) > REASON_CHARS_MAX or not reason.isprintable():
-        raise Refused("Give a reason in one line of at most 300 characters.")
+        raise Refused(N_("Give a reason in one line of at most 300 characters."))
     return reason

@@ -36,6 +36,7 @@ from tokenmarket.core.price_terms import (
     terms_of,
     with_terms,
 )
+from tokenmarket.core.texts import N_
 from tokenmarket.store import accounts as rows
 from tokenmarket.store import price_changes
 from tokenmarket.store.database import Connection, Database
@@ -96,9 +97,9 @@ async def draft(
     before = terms_of(find_route(document, key))
     terms = _checked(document, key, terms)
     if terms == before:
-        raise Refused("This is the price in force already.")
+        raise Refused(N_("This is the price in force already."))
     if await price_changes.count_open(conn) >= OPEN_MAX:
-        raise Taken("There are 1000 open price changes: publish or cancel some first.")
+        raise Taken(N_("There are 1000 open price changes: publish or cancel some first."))
     row = PriceChange(
         id=ids.new_id("pch", now_us, os.urandom(ids.RANDOM_BYTES)),
         model=key[0],
@@ -131,7 +132,7 @@ async def schedule(conn: Connection, change_id: str, *, now_us: int, actor: str)
     """
     row = await find(conn, change_id)
     if not await price_changes.decide(conn, row.id, ("draft",), state="scheduled"):
-        raise Taken("This change is not a draft any more.")
+        raise Taken(N_("This change is not a draft any more."))
     detail: dict[str, object] = {"change": row.id, "effective_us": row.effective_us}
     await rows.append_audit(conn, now_us, actor, "price.schedule", _subject(row), detail)
     return await find(conn, change_id)
@@ -141,7 +142,7 @@ async def cancel(conn: Connection, change_id: str, *, now_us: int, actor: str) -
     """Raises NotThere, or Taken for what is published already."""
     row = await find(conn, change_id)
     if not await price_changes.decide(conn, row.id, OPEN, state="cancelled", decided_us=now_us):
-        raise Taken("This change is decided already.")
+        raise Taken(N_("This change is decided already."))
     await rows.append_audit(conn, now_us, actor, "price.cancel", _subject(row), {"change": row.id})
     return await find(conn, change_id)
 
@@ -175,7 +176,7 @@ async def find(conn: Connection, change_id: str) -> PriceChange:
     """Raises NotThere."""
     row = await price_changes.find(conn, change_id) if ids.is_id(change_id, "pch") else None
     if row is None:
-        raise NotThere("There is no such price change.")
+        raise NotThere(N_("There is no such price change."))
     return row
 
 
@@ -198,7 +199,7 @@ async def _publish(
         terms_before=terms_of(before),
     )
     if not decided:
-        raise Taken("This change is decided already.")
+        raise Taken(N_("This change is decided already."))
     await apply(conn, shipped, CatalogDocument(routes=(with_terms(before, terms),)), now_us)
     after = await find(conn, change_id)
     detail: dict[str, object] = {
@@ -236,14 +237,14 @@ def _checked(document: CatalogDocument, key: tuple[str, str], terms: PriceTerms)
 def _checked_moment(effective_us: int, now_us: int) -> int:
     """Now for a moment that has passed: the past is not rewritten."""
     if effective_us > now_us + AHEAD_US:
-        raise Refused("The date is more than two years away.")
+        raise Refused(N_("The date is more than two years away."))
     return max(effective_us, now_us)
 
 
 def _checked_reason(text: str) -> str:
     reason = text.strip()
     if not reason or len(reason) > REASON_CHARS_MAX or not reason.isprintable():
-        raise Refused("Give a reason in one line of at most 500 characters.")
+        raise Refused(N_("Give a reason in one line of at most 500 characters."))
     return reason
 
 

@@ -15,6 +15,7 @@ from tokenmarket.backoffice.catalog_edits import apply, changed_fields, checked,
 from tokenmarket.config import ConfigError, checked_provider_key
 from tokenmarket.core.catalog import DataPolicy, Provider, ProviderLimits, Timeouts
 from tokenmarket.core.catalog_rows import CatalogDocument, ProviderRow
+from tokenmarket.core.texts import N_
 from tokenmarket.store import accounts as rows
 from tokenmarket.store import credentials
 from tokenmarket.store.credentials import CredentialRow
@@ -49,7 +50,7 @@ async def create(
     """Raises Taken, InvalidRow."""
     document = await in_force(conn, shipped)
     if any(row.provider.name == name for row in document.providers):
-        raise Taken("There is a provider with this name already.")
+        raise Taken(N_("There is a provider with this name already."))
     plain = Provider(name, wishes.adapter, wishes.base_url)
     provider = msgspec.structs.replace(plain, **_fields(wishes))
     found = await _put(conn, shipped, provider, now_us)
@@ -117,9 +118,9 @@ async def add_key(
     stored = await credentials.open_all(conn, kek, provider=name)
     here = [row for row in stored if row.base_url == provider.base_url]
     if any(row.secret == key for row in here):
-        raise Taken("The provider has this key already.")
+        raise Taken(N_("The provider has this key already."))
     if len(here) >= KEYS_MAX:
-        raise Taken("A provider has at most 50 keys.")
+        raise Taken(N_("A provider has at most 50 keys."))
     row = await credentials.add(conn, kek, name, provider.base_url, key, now_us=now_us)
     detail: dict[str, object] = {"key": row.id, "base_url": row.base_url}
     await rows.append_audit(conn, now_us, actor, "provider.key.add", name, detail)
@@ -136,7 +137,7 @@ async def remove_key(
             detail: dict[str, object] = {"key": credential_id}
             await rows.append_audit(conn, now_us, actor, "provider.key.remove", name, detail)
             return
-    raise NotThere("There is no such key.")
+    raise NotThere(N_("There is no such key."))
 
 
 def find(document: CatalogDocument, name: str) -> Provider:
@@ -144,7 +145,7 @@ def find(document: CatalogDocument, name: str) -> Provider:
     for row in document.providers:
         if row.provider.name == name:
             return row.provider
-    raise NotThere("There is no such provider.")
+    raise NotThere(N_("There is no such provider."))
 
 
 def _fields(wishes: ProviderWishes) -> dict[str, object]:
@@ -161,13 +162,15 @@ async def _put(
 
 def _checked_key(provider: Provider, text: str) -> str:
     if len(text.encode()) > KEY_BYTES_MAX:
-        raise Refused("This is too long for a key.")
+        raise Refused(N_("This is too long for a key."))
     try:
         key = checked_provider_key(text, "form", "key")
     except ConfigError as error:
-        raise Refused("A key is one line of printable characters, or a JSON key file.") from error
+        raise Refused(
+            N_("A key is one line of printable characters, or a JSON key file.")
+        ) from error
     if key is None:
-        raise Refused("Enter the key.")
+        raise Refused(N_("Enter the key."))
     _check_fits(provider, key)
     return key
 
@@ -177,7 +180,7 @@ def _check_fits(provider: Provider, key: str) -> None:
     try:
         CredentialPool(provider, [("", Secret(key))], time.monotonic)
     except ValueError as error:
-        raise Refused("This provider cannot use such a key.") from error
+        raise Refused(N_("This provider cannot use such a key.")) from error
 
 
 def _detail(provider: Provider) -> dict[str, object]:

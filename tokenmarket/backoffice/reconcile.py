@@ -19,6 +19,7 @@ from tokenmarket.billing.wallet import Wallet
 from tokenmarket.core import ids
 from tokenmarket.core.catalog import Catalog
 from tokenmarket.core.pricing import charge, unpriced_units
+from tokenmarket.core.texts import N_
 from tokenmarket.store import accounts as rows
 from tokenmarket.store import recon_rows
 from tokenmarket.store.database import Database
@@ -58,7 +59,7 @@ class Proofs:
     async def begin(self, actor: str) -> None:
         """Starts one; it is in the list when it has ended. Raises Taken while one runs."""
         if self.running:
-            raise Taken("A proof is running already.")
+            raise Taken(N_("A proof is running already."))
         now_us = self._clock.wall_us()
         async with self._database.begin() as conn:
             await rows.append_audit(conn, now_us, actor, "ledger.verify", "ledger", {})
