@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tests.support import paid_things
+from tests.support import desk, paid_things
 from tests.support.residents import invitation, one_time
 from tests.support.webhooks import webhook_with_delivery
 from tokenmarket.web.site.pages import Page
@@ -58,6 +58,22 @@ SAMPLES: dict[str, Callable[[Site], dict[str, str]]] = {
     },
     "/docs/{path:path}": lambda _site: {"path": "quickstart"},
     "/legal/{topic}": lambda _site: {"topic": "terms"},
+    "/admin/providers/{name}": lambda _site: {"name": "deepseek"},
+    "/admin/routes/{provider}/{model:path}": lambda _site: {
+        "provider": "sandbox",
+        "model": "sandbox-chat",
+    },
+    "/admin/prices/new/{provider}/{model:path}": lambda _site: {
+        "provider": "sandbox",
+        "model": "sandbox-chat",
+    },
+    "/admin/models/{model:path}": lambda _site: {"model": "DeepSeek-V4-pro"},
+    "/admin/prices/versions/{change}": lambda site: {"change": desk.draft_price(site.server.data)},
+    "/admin/groups/{group}": lambda site: {"group": desk.make_group(site.server.data, "sample")},
+    "/admin/users/{user}": lambda site: {"user": site.people["viewer"].user_id},
+    "/admin/reconcile/{run}": lambda site: {
+        "run": desk.proof_with_difference(site.server.data),
+    },
 }
 # Pages that answer something else than a page to everybody: redirects, files, one-time links.
 NOT_SHOWN = frozenset(

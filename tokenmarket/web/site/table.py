@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tokenmarket.web.pages.account import entry, joining, profile, recovery, security
-from tokenmarket.web.pages.admin import codes, credit, tax_invoices
+from tokenmarket.web.pages.admin import codes, credit, desk, tax_invoices
 from tokenmarket.web.pages.admin import ledger as admin_ledger
 from tokenmarket.web.pages.admin import requests as admin_requests
 from tokenmarket.web.pages.console import (
@@ -44,6 +44,7 @@ PAGES: list[Page] = [
     *reference.PAGES,
     *marketplace.PAGES,
     *legal.PAGES,
+    *desk.PAGES,
     *reading.PAGES,
     *overview.PAGES,
     *requests.PAGES,

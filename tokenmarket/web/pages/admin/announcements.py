@@ -8,7 +8,7 @@ from tokenmarket.accounts.admin import Refused
 from tokenmarket.backoffice import announcements
 from tokenmarket.backoffice.announcements import LEVELS, AnnouncementWishes
 from tokenmarket.store import announcements as store
-from tokenmarket.web.pages.admin.said import WRONG, moment_us, or_not_found, reading, said
+from tokenmarket.web.pages.admin.said import WRONG, Entries, moment_us, or_not_found, reading, said
 from tokenmarket.web.site.pages import Page
 from tokenmarket.web.site.policy import OPERATOR
 from tokenmarket.web.site.visit import Visit
@@ -48,7 +48,7 @@ async def _page(visit: Visit, errors: dict[str, str]) -> Response:
         status=422 if errors else 200,
         announcements=[(one, _state(one, visit.now_us)) for one in found],
         errors=errors,
-        entries=visit.form,
+        entries=Entries(visit.form),
         levels=LEVELS,
         zone=str(visit.time_zone),
     )

@@ -8,7 +8,7 @@ from tokenmarket.accounts.admin import NotThere
 from tokenmarket.backoffice import catalog_edits
 from tokenmarket.backoffice.catalog_edits import ModelWishes
 from tokenmarket.core.catalog import OPERATIONS, POLICIES
-from tokenmarket.web.pages.admin.said import WRONG, reading, said, shipped
+from tokenmarket.web.pages.admin.said import WRONG, Entries, reading, said, shipped
 from tokenmarket.web.site.pages import Page
 from tokenmarket.web.site.policy import OPERATOR
 from tokenmarket.web.site.visit import Visit
@@ -88,7 +88,7 @@ async def _detail(visit: Visit, errors: dict[str, str]) -> Response:
         providers=[(row.provider, row.provider) for row in document.routes if row.model == name],
         policies=POLICIES,
         errors=errors,
-        entries=visit.form
+        entries=Entries(visit.form)
         if errors
         else {
             "name_en": model.name_en,

@@ -1,4 +1,4 @@
-"""Organisations: search, suspend, limits, group, credit and debit."""
+"""Organisations: search, suspend, limits, group. Credit and debit: ``credit.py``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tokenmarket.backoffice import groups, orgs
 from tokenmarket.core.money import nano_from_usd, usd_from_nano
 from tokenmarket.store import audit_rows, org_desk, org_groups
 from tokenmarket.store.accounts import Limits
-from tokenmarket.web.pages.admin.said import WRONG, or_not_found, reading, said, whole
+from tokenmarket.web.pages.admin.said import WRONG, Entries, or_not_found, reading, said, whole
 from tokenmarket.web.site.pages import Page
 from tokenmarket.web.site.policy import OPERATOR
 from tokenmarket.web.site.visit import Visit
@@ -98,7 +98,7 @@ async def _detail(visit: Visit, errors: dict[str, str]) -> Response:
         groups=[(group.id, group.name) for group in all_groups],
         events=events,
         errors=errors,
-        entries=visit.form if "limits" in errors else shown,
+        entries=Entries(visit.form) if "limits" in errors else shown,
     )
 
 

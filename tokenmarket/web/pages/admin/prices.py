@@ -16,7 +16,15 @@ from tokenmarket.core.price_terms import PriceTerms, terms_of
 from tokenmarket.core.usage import UNITS
 from tokenmarket.store import org_groups, price_changes
 from tokenmarket.store.people import people_by_ids
-from tokenmarket.web.pages.admin.said import WRONG, moment_us, or_not_found, reading, said, shipped
+from tokenmarket.web.pages.admin.said import (
+    WRONG,
+    Entries,
+    moment_us,
+    or_not_found,
+    reading,
+    said,
+    shipped,
+)
 from tokenmarket.web.site.pages import Page
 from tokenmarket.web.site.policy import OPERATOR
 from tokenmarket.web.site.visit import Visit
@@ -58,8 +66,7 @@ async def listing(visit: Visit) -> Response:
 
 async def new(visit: Visit) -> Response:
     """The form for one route, filled with what is in force; it makes a draft."""
-    source = visit.form if visit.request.method == "POST" else visit.query
-    key = (source.get("model", ""), source.get("provider", ""))
+    key = (visit.params["model"], visit.params["provider"])
     async with reading(visit) as conn:
         document = await catalog_edits.in_force(conn, shipped(visit))
         before = terms_of(catalog_edits.find_route(document, key))
@@ -81,7 +88,7 @@ async def new(visit: Visit) -> Response:
         provider=key[1],
         rows=rows + [Row()] * BLANK_ROWS,
         units=list(UNITS),
-        entries=visit.form or {"markup_percent": before.markup_percent},
+        entries=Entries(visit.form or {"markup_percent": before.markup_percent}),
         errors=errors,
         zone=str(visit.time_zone),
     )
@@ -214,7 +221,7 @@ def _when(visit: Visit, row: Row) -> tuple[tuple[tuple[str, str], ...], int]:
 
 PAGES = [
     Page("/{lang}/admin/prices", listing, OPERATOR),
-    Page("/{lang}/admin/prices/new", new, OPERATOR, ("GET", "POST")),
+    Page("/{lang}/admin/prices/new/{provider}/{model:path}", new, OPERATOR, ("GET", "POST")),
     Page("/{lang}/admin/prices/versions/{change}", detail, OPERATOR),
     Page("/{lang}/admin/prices/versions/{change}", decide, OPERATOR, ("POST",)),
 ]

@@ -15,7 +15,15 @@ from tokenmarket.core.catalog import ADAPTERS, DataPolicy, Provider, ProviderLim
 from tokenmarket.store import credentials
 from tokenmarket.upstream.client import UpstreamClient
 from tokenmarket.upstream.probe import Probe, probe
-from tokenmarket.web.pages.admin.said import WRONG, kek, reading, said, shipped, whole
+from tokenmarket.web.pages.admin.said import (
+    WRONG,
+    Entries,
+    kek,
+    reading,
+    said,
+    shipped,
+    whole,
+)
 from tokenmarket.web.site.pages import Page
 from tokenmarket.web.site.policy import OPERATOR
 from tokenmarket.web.site.visit import Visit
@@ -66,7 +74,7 @@ async def listing(visit: Visit) -> Response:
 
 async def new(visit: Visit) -> Response:
     """The form of a provider that the catalog does not have, and what it makes."""
-    entries, errors = dict(visit.form), {}
+    entries, errors = Entries(visit.form), dict[str, str]()
     if visit.request.method == "POST":
         name = visit.form.get("name", "").strip()
         try:
@@ -203,7 +211,7 @@ async def _detail(visit: Visit, errors: _Errors, tested: Probe | None = None) ->
         errors=errors,
         tested=tested,
         adapters=[(name, name) for name in sorted(ADAPTERS)],
-        entries=visit.form
+        entries=Entries(visit.form)
         if "save" in errors
         else {
             "adapter": provider.adapter,

@@ -13,7 +13,7 @@ from tokenmarket.core.catalog_rows import RouteRow
 from tokenmarket.core.routing import RouteState
 from tokenmarket.reports.routes import RouteFigures
 from tokenmarket.store import price_changes
-from tokenmarket.web.pages.admin.said import WRONG, reading, said, shipped, whole
+from tokenmarket.web.pages.admin.said import WRONG, Entries, reading, said, shipped, whole
 from tokenmarket.web.site.pages import Page
 from tokenmarket.web.site.policy import OPERATOR
 from tokenmarket.web.site.visit import Visit
@@ -113,7 +113,7 @@ async def _detail(visit: Visit, errors: dict[str, str]) -> Response:
         prices=prices.compare(_terms(row), _terms(row)).rows,
         changes=changes,
         errors=errors,
-        entries=visit.form if errors else msgspec.structs.asdict(row),
+        entries=Entries(visit.form) if errors else msgspec.structs.asdict(row),
     )
 
 

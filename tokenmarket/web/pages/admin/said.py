@@ -28,6 +28,13 @@ def said(visit: Visit, error: Exception) -> str:
         return text
 
 
+class Entries(dict[str, object]):
+    """What a form shows in its fields; one that was not sent is empty."""
+
+    def __missing__(self, name: str) -> object:
+        return ""
+
+
 def shipped(visit: Visit) -> CatalogDocument:
     return visit.parts.catalog.shipped
 

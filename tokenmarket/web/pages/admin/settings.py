@@ -6,7 +6,7 @@ from starlette.responses import Response
 
 from tokenmarket import __version__
 from tokenmarket.backoffice import facts
-from tokenmarket.web.pages.admin.said import WRONG, reading, said
+from tokenmarket.web.pages.admin.said import WRONG, Entries, reading, said
 from tokenmarket.web.site.pages import Page
 from tokenmarket.web.site.policy import OPERATOR
 from tokenmarket.web.site.visit import Visit
@@ -41,7 +41,7 @@ async def _page(visit: Visit, errors: dict[str, str]) -> Response:
         "admin/settings.html",
         status=422 if errors else 200,
         errors=errors,
-        entries=visit.form if errors else {"cny": cny, "day": day},
+        entries=Entries(visit.form) if errors else {"cny": cny, "day": day},
         config=visit.parts.config,
         version=__version__,
         base_url=visit.parts.base_url(),
