@@ -182,6 +182,11 @@ class Outbound:
 
     # --- for the operator -------------------------------------------------------------------------
 
+    @property
+    def client(self) -> UpstreamClient:
+        """For a test call, past keys' rests and limits."""
+        return self._client
+
     def in_flight(self, provider: str) -> int:
         """Requests of this process that are at the provider now."""
         pool = self._pools.get(provider)

@@ -13,7 +13,6 @@ from tokenmarket.backoffice.providers import ProviderWishes
 from tokenmarket.config import provider_secrets
 from tokenmarket.core.catalog import ADAPTERS, DataPolicy, Provider, ProviderLimits
 from tokenmarket.store import credentials
-from tokenmarket.upstream.client import UpstreamClient
 from tokenmarket.upstream.probe import Probe, probe
 from tokenmarket.web.pages.admin.said import (
     WRONG,
@@ -172,13 +171,8 @@ async def _test(visit: Visit, name: str) -> Response:
     async with reading(visit) as conn:
         provider = providers.find(await catalog_edits.in_force(conn, shipped(visit)), name)
         stored = await credentials.open_all(conn, kek(visit), provider=name)
-    config = visit.parts.config
-    secrets = provider_secrets(config.environment, provider, stored)
-    client = UpstreamClient(proxies=config.proxies)
-    try:
-        found = await probe(provider, secrets, client, time.monotonic)
-    finally:
-        await client.close()
+    secrets = provider_secrets(visit.parts.config.environment, provider, stored)
+    found = await probe(provider, secrets, visit.parts.outbound.client, time.monotonic)
     return await _detail(visit, {}, found)
 
 
