@@ -163,6 +163,8 @@ class Requests:
 
     async def org_of(self, request_id: str) -> str | None:
         """Whose request it was; for the operator only."""
+        if not ids.is_id(request_id, "req"):
+            return None
         exchange = self._running_one(request_id)
         if exchange is not None:
             return exchange.org_id or None

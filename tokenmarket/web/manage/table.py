@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from tokenmarket.web.manage import access, keys, webhooks
+from tokenmarket.web.manage import access, keys, reports, webhooks
 from tokenmarket.web.manage.endpoint import Endpoint
 
 ENDPOINTS: list[Endpoint] = [
     *access.ENDPOINTS,
     *keys.ENDPOINTS,
     *webhooks.ENDPOINTS,
+    *reports.ENDPOINTS,
 ]

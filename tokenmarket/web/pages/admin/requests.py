@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from tokenmarket.core import ids
 from tokenmarket.reports.names import names_of
 from tokenmarket.reports.requests import models_meant
 from tokenmarket.store import report_names
@@ -96,10 +95,7 @@ async def receipt_json(visit: Visit) -> Response:
 
 async def _org(visit: Visit) -> str:
     """Whose request it is. Raises Answered(404)."""
-    request_id = visit.params["id"]
-    org_id: str | None = None
-    if ids.is_id(request_id, "req"):
-        org_id = await visit.parts.reports.requests.org_of(request_id)
+    org_id = await visit.parts.reports.requests.org_of(visit.params["id"])
     if org_id is None:
         raise visit.not_found()
     return org_id
