@@ -12,10 +12,12 @@ from sqlalchemy import insert, update
 
 from tests.unit.accounts.clock import HandClock
 from tokenmarket.accounts import admin, manage_keys
+from tokenmarket.catalog import CatalogSource, load_shipped
 from tokenmarket.core import ids, sealing
 from tokenmarket.core.errors import ApiError
 from tokenmarket.core.wire import Inbound
 from tokenmarket.replies import error_body, error_lines
+from tokenmarket.reports.requests import Requests
 from tokenmarket.store.accounts import OrgRow
 from tokenmarket.store.database import Database
 from tokenmarket.store.people_tables import membership, person
@@ -69,8 +71,13 @@ class Desk:
     woken: int = 0  # how often the deliverer of webhooks was
 
     def __post_init__(self) -> None:
+        wallet: Any = SimpleNamespace(flush=nothing)
+        requests = Requests(self.database, wallet, list, lambda _: None, self.clock)
         self.parts: Any = SimpleNamespace(
             database=self.database,
+            wallet=wallet,
+            catalog=CatalogSource(load_shipped()),
+            reports=SimpleNamespace(requests=requests),
             clock=self.clock,
             root=ROOT,
             telemetry=SimpleNamespace(crash=lambda _, error: self.crashes.append(error)),
@@ -163,6 +170,10 @@ class Desk:
     async def change(self, table: Any, where: Any, **values: Any) -> None:
         async with self.database.begin() as conn:
             await conn.execute(update(table).where(where).values(**values))
+
+
+async def nothing() -> None:
+    """Everything is posted, because nothing was called."""
 
 
 def refusal(request_id: str, error: ApiError, ms: int) -> tuple[bytes, bytes]:

@@ -4,8 +4,6 @@ one number wherever it is read."""
 from __future__ import annotations
 
 from decimal import Decimal
-from types import SimpleNamespace
-from typing import Any
 
 import msgspec
 import pytest
@@ -13,26 +11,10 @@ from sqlalchemy import insert
 
 from tests.unit.reports.rows import add, event
 from tests.unit.web.manage.desk import NOW_US, Desk
-from tokenmarket.catalog import CatalogSource, load_shipped
-from tokenmarket.reports.requests import Requests
 from tokenmarket.store.money import account, transfer
 
 # as recovery writes them: already in the public shape
 DOCUMENT = {"object": "request", "status": "succeeded", "attempts": [], "created_at": 1}
-
-
-async def nothing() -> None:
-    """Everything is posted."""
-
-
-@pytest.fixture
-def desk(desk: Desk) -> Desk:
-    wallet: Any = SimpleNamespace(flush=nothing)
-    requests = Requests(desk.database, wallet, list, lambda _: None, desk.clock)
-    desk.parts.wallet = wallet
-    desk.parts.reports = SimpleNamespace(requests=requests)
-    desk.parts.catalog = CatalogSource(load_shipped())
-    return desk
 
 
 async def two_orgs(desk: Desk) -> tuple[str, str, str]:
