@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tests.support import desk, paid_things
-from tests.support.residents import invitation, one_time
+from tests.support.residents import invitation, one_time, team
 from tests.support.webhooks import webhook_with_delivery
 from tokenmarket.web.site.pages import Page
 from tokenmarket.web.site.table import PAGES
@@ -32,6 +32,9 @@ SAMPLES: dict[str, Callable[[Site], dict[str, str]]] = {
     "/console/{org}/webhooks/{endpoint}/deliveries/{delivery}": lambda site: webhook_with_delivery(
         site.server.data, site.org_id
     ),
+    "/console/{org}/teams/{team}": lambda site: {
+        "team": team(site.server.data, site.org_id, "Sample")
+    },
     "/invite/{token}": lambda site: {
         "token": invitation(site.server.data, site.org_id, "new@example.test", "developer")
     },

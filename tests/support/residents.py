@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokenmarket.accounts import admin, people
+from tokenmarket.accounts import admin, people, teams
 from tokenmarket.accounts import members as inviting
 from tokenmarket.accounts.links import Links, Purpose
 from tokenmarket.accounts.passwords import Passwords
@@ -110,6 +110,26 @@ def invitation(data: Path, org_id: str, email: str, role: str) -> str:
                 now_us=clock.wall_us(),
             )
             return token
+        finally:
+            await database.close()
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, make()).result()
+
+
+def team(data: Path, org_id: str, name: str) -> str:
+    """The id of a team of this name, made if there is none."""
+
+    async def make() -> str:
+        database = await Database.open(data / "tokenmarket.db", beside=True)
+        try:
+            for view in await teams.of_org(database, org_id):
+                if view.row.name == name:
+                    return view.row.id
+            now_us = SystemClock().wall_us()
+            wishes = teams.TeamWishes(name)
+            made = await teams.create(database, org_id, wishes, now_us=now_us, by="test")
+            return made.id
         finally:
             await database.close()
 

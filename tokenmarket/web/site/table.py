@@ -7,14 +7,18 @@ from tokenmarket.web.pages.admin import codes, credit, desk, tax_invoices
 from tokenmarket.web.pages.admin import ledger as admin_ledger
 from tokenmarket.web.pages.admin import requests as admin_requests
 from tokenmarket.web.pages.console import (
+    audit,
     billing,
     home,
     invoices,
     keys,
     manage_keys,
+    members,
     overview,
     playground,
     requests,
+    settings,
+    teams,
     topup,
     usage,
     webhooks,
@@ -32,6 +36,10 @@ PAGES: list[Page] = [
     *security.PAGES,
     *home.PAGES,  # before all that have an organisation in the path
     *keys.PAGES,
+    *members.PAGES,
+    *teams.PAGES,
+    *settings.PAGES,
+    *audit.PAGES,
     *manage_keys.PAGES,
     *playground.PAGES,
     *billing.PAGES,

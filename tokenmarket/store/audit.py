@@ -1,0 +1,49 @@
+"""Reading the audit trail: an organisation's part of it, or all, newest first."""
+
+from __future__ import annotations
+
+import msgspec
+from sqlalchemy import select
+
+from tokenmarket.store.database import Connection
+from tokenmarket.store.tables import audit_event
+
+
+class AuditRow(msgspec.Struct, frozen=True):
+    """One line; ``detail`` is a JSON object."""
+
+    seq: int
+    at_us: int
+    actor: str
+    action: str
+    object: str
+    detail: str
+    org_id: str | None
+
+
+async def audit_lines(
+    conn: Connection,
+    *,
+    org_id: str | None = None,
+    actor: str = "",
+    action: str = "",
+    before_seq: int | None = None,
+    limit: int = 50,
+) -> list[AuditRow]:
+    """Lines older than ``before_seq``; ``org_id`` None: of the whole installation.
+
+    ``action`` is a whole name or a group (``key`` for all of ``key.…``).
+    """
+    names = AuditRow.__struct_fields__
+    query = select(*(audit_event.c[name] for name in names)).order_by(audit_event.c.seq.desc())
+    if org_id is not None:
+        query = query.where(audit_event.c.org_id == org_id)
+    if actor:
+        query = query.where(audit_event.c.actor == actor)
+    if action:
+        exact = audit_event.c.action == action
+        query = query.where(exact | audit_event.c.action.startswith(f"{action}.", autoescape=True))
+    if before_seq is not None:
+        query = query.where(audit_event.c.seq < before_seq)
+    rows = (await conn.execute(query.limit(limit))).mappings()
+    return [AuditRow(*(row[name] for name in names)) for row in rows]
