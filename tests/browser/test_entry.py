@@ -17,11 +17,6 @@ LANGS = pytest.mark.parametrize("lang", ["en", "zh"])
 NEW = "another long password"
 
 
-@pytest.fixture(autouse=True)
-def no_overview_yet(complaints: Complaints) -> None:
-    complaints.expect("status of 404")
-
-
 def sign_up(page: Page, site: Site, lang: str, email: str) -> None:
     site.open(page, "/sign-up", lang)
     page.locator("#name").fill("Ann Example")
