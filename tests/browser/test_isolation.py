@@ -107,8 +107,22 @@ def test_lists_hold_nothing_of_others(
 
 # --- the management API -------------------------------------------------------------------------
 
-# path of a list -> makes one object of ``demo`` and returns its id, where the list may be empty
-MADE: dict[str, Callable[[Site, dict[str, str]], str]] = {}
+# path of a list in the table -> makes one object of ``demo`` and returns its id, for lists that are
+# empty at first. Asked with the path that was found so far, and the owner's key.
+MADE: dict[str, Callable[[Site, str, str], str]] = {
+    "/webhooks": lambda site, path, key: posted(
+        site, path, key, {"url": "https://receiver.example/in", "events": ["video.completed"]}
+    ),
+    "/webhooks/{id}/deliveries": lambda site, path, key: posted(
+        site, path.removesuffix("/deliveries") + "/test", key, {}
+    ),
+}
+
+
+def posted(site: Site, path: str, key: str, body: dict[str, Any]) -> str:
+    answer = site.server.call("POST", PREFIX + path, body, key=key)
+    assert answer.status == 200, answer.body
+    return answer.json["id"]
 
 
 def managed(site: Site, row: Endpoint, key: str | None, path: str) -> Answer:
@@ -122,8 +136,8 @@ def whole_path(site: Site, keys: dict[str, str], row: Endpoint) -> str:
     path = row.path
     for name in row.parameters:
         listed = path[: path.index(f"/{{{name}}}")]
-        if listed in MADE:
-            found = MADE[listed](site, keys)
+        if (make := MADE.get(row.path[: row.path.index(f"/{{{name}}}")])) is not None:
+            found = make(site, listed, owner)
         else:
             answer = site.server.call("GET", PREFIX + listed, key=owner)
             assert answer.status == 200, f"give {listed} a row in MADE: {answer.body!r}"
