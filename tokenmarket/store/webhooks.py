@@ -194,6 +194,14 @@ class WebhookSecret(msgspec.Struct, frozen=True):
 async def add_secret(
     database: Database, kek: bytes, org_id: str, secret: bytes, now_us: int, *, overlap_us: int
 ) -> WebhookSecret:
+    """``insert_secret`` in a transaction of its own."""
+    async with money_transaction(database) as conn:
+        return await insert_secret(conn, kek, org_id, secret, now_us, overlap_us=overlap_us)
+
+
+async def insert_secret(
+    conn: AsyncConnection, kek: bytes, org_id: str, secret: bytes, now_us: int, *, overlap_us: int
+) -> WebhookSecret:
     """Make ``secret`` the current one; earlier ones sign beside it for ``overlap_us`` more.
 
     ``kek`` = root.derive(KEY_ENCRYPTION).
@@ -204,23 +212,22 @@ async def add_secret(
     wrapped, sealed = sealing.seal(
         secret, kek, _bound_to(made.id, org_id), os.urandom(sealing.RANDOM_BYTES)
     )
-    async with money_transaction(database) as conn:
-        await conn.execute(
-            update(webhook_secret)
-            .where(webhook_secret.c.org_id == org_id, webhook_secret.c.retired_us == 0)
-            .values(retired_us=now_us + overlap_us)
+    await conn.execute(
+        update(webhook_secret)
+        .where(webhook_secret.c.org_id == org_id, webhook_secret.c.retired_us == 0)
+        .values(retired_us=now_us + overlap_us)
+    )
+    await conn.execute(
+        insert(webhook_secret).values(
+            id=made.id,
+            org_id=org_id,
+            version=_VERSION,
+            wrapped_key=base64.b64encode(wrapped).decode(),
+            sealed=base64.b64encode(sealed).decode(),
+            created_us=now_us,
+            retired_us=0,
         )
-        await conn.execute(
-            insert(webhook_secret).values(
-                id=made.id,
-                org_id=org_id,
-                version=_VERSION,
-                wrapped_key=base64.b64encode(wrapped).decode(),
-                sealed=base64.b64encode(sealed).decode(),
-                created_us=now_us,
-                retired_us=0,
-            )
-        )
+    )
     return made
 
 

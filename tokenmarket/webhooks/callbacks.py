@@ -87,10 +87,11 @@ async def new_callback_secret(
     database: Database, kek: bytes, org_id: str, secret: str, *, now_us: int, actor: str
 ) -> None:
     """``secret`` signs the callbacks from now on, for a day beside the one before."""
-    made = await webhooks.add_secret(
-        database, kek, org_id, secret.encode(), now_us, overlap_us=OVERLAP_S * _US
-    )
+    overlap_us = OVERLAP_S * _US
     async with database.begin() as conn:
+        made = await webhooks.insert_secret(
+            conn, kek, org_id, secret.encode(), now_us, overlap_us=overlap_us
+        )
         await rows.append_audit(
             conn, now_us, actor, "webhook.secret", made.id, {"org": org_id}, org_id=org_id
         )

@@ -14,6 +14,7 @@ from tests.support.videos import studio
 from tests.unit.webhooks.shop import KEK, Shop, shop
 from tokenmarket.accounts import admin
 from tokenmarket.accounts.admin import KeyWishes
+from tokenmarket.core import keys
 from tokenmarket.core.webhook_events import EVENT_TYPES
 from tokenmarket.store import webhook_sending
 from tokenmarket.webhooks import endpoints
@@ -41,6 +42,15 @@ async def test_keys_made_rolled_and_disabled(s: Shop) -> None:
         org = await admin.find_org(conn, s.org_id)
         key = await admin.create_key(
             conn, org, KeyWishes(name="robot"), b"p" * 32, now_us=now_us, actor="t"
+        )
+        await admin.create_key(
+            conn,
+            org,
+            KeyWishes(name="Playground"),
+            b"p" * 32,
+            now_us=now_us,
+            actor="t",
+            token=keys.generate("live", b"r" * 32),
         )
         second = await admin.rotate_key(
             conn, key.row.id, b"p" * 32, overlap_s=60, now_us=now_us, actor="t"
