@@ -20,7 +20,7 @@ CALLBACKS_MAX = 200
 
 
 class WebhookEndpoint(msgspec.Struct, kw_only=True):
-    """An address of the organisation that is told of events."""
+    """An address of the organization that is told of events."""
 
     object: Literal["webhook_endpoint"] = "webhook_endpoint"
     id: str

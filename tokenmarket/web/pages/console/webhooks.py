@@ -65,7 +65,7 @@ async def new(visit: Visit) -> Response:
     except WrongEntry as wrong:
         return await _form(visit, wishes, _errors(visit, wrong))
     except Taken:
-        text = visit._("An organisation has at most 20 webhook endpoints.")
+        text = visit._("An organization has at most 20 webhook endpoints.")
         return await _form(visit, wishes, {"": text})
     return await _secret(visit, made, replaced=False)
 
