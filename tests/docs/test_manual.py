@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import PurePosixPath
 
 import pytest
 
+from tests.conftest import ROOT
 from tests.support.documentation import FENCE, blocks, without_comments
 from tokenmarket.config import SECRET_KEY_ENV, SETTINGS
 from tokenmarket.core.errors import CODES, ApiError
@@ -140,6 +143,28 @@ def test_the_settings_are_all_there(lang: str) -> None:
     shown = dict(re.findall(r"^\| `(TOKENMARKET_\w+)` \| `?([\w–]+)`? \|", source, re.MULTILINE))
     del shown[SECRET_KEY_ENV]
     assert shown == {setting.env: setting.key for setting in SETTINGS}
+
+
+def test_the_wheel_carries_every_page() -> None:
+    """Package data as setuptools finds it: the link to ``docs/`` is followed."""
+    listing = subprocess.run(
+        [sys.executable, "-c", _PACKAGE_DATA], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    carried = {line for line in listing.stdout.splitlines() if line.endswith(".md")}
+    folder = "tokenmarket/web/manual/content"
+    assert carried == {f"{folder}/{page.lang}/{page.file}" for page in PAGES}
+
+
+_PACKAGE_DATA = """
+from setuptools import Distribution
+found = Distribution()
+found.parse_config_files()
+command = found.get_command_obj("build_py")
+command.finalize_options()
+for package, folder, _, names in command.data_files:
+    for name in names:
+        print(f"{package.replace('.', '/')}/{name}")
+"""
 
 
 def test_front_matter_is_demanded() -> None:
