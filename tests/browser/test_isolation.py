@@ -17,6 +17,7 @@ import pytest
 
 from tests.browser.addresses import SAMPLES, address
 from tests.browser.conftest import Site
+from tests.support import paid_things
 from tests.support.residents import ROLES
 from tests.support.server import Answer, until
 from tokenmarket.core.roles import PERMISSIONS, may
@@ -123,6 +124,11 @@ def posted(site: Site, path: str, key: str, body: dict[str, Any]) -> str:
     answer = site.server.call("POST", PREFIX + path, body, key=key)
     assert answer.status == 200, answer.body
     return answer.json["id"]
+# path of a list -> makes one object of ``demo`` and returns its id, where the list may be empty
+MADE: dict[str, Callable[[Site, dict[str, str]], str]] = {
+    "/top-ups": lambda site, _keys: paid_things.waiting_order(site.server.data, site.org_id),
+    "/invoices": lambda site, _keys: paid_things.invoice(site.server.data, site.org_id),
+}
 
 
 def managed(site: Site, row: Endpoint, key: str | None, path: str) -> Answer:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import msgspec
+from sqlalchemy import text
 
 from tests.support.residents import root_of
 from tokenmarket.billing.clock import SystemClock
@@ -78,8 +79,19 @@ def batch(data: Path, codes: int = 2, usd: int = 5) -> NewBatch:
     return made_in(data, work)
 
 
-def invoice(data: Path, org_id: str) -> str:
-    """An issued invoice of an earlier month; the same one if there is one."""
+def audit_of(data: Path, org_id: str) -> list[str]:
+    """The actions of an organisation's audit trail, oldest first."""
+
+    async def work(database: Database, _now_us: int) -> list[str]:
+        query = text("SELECT action FROM audit_event WHERE org_id = :o ORDER BY seq")
+        async with database.read() as conn:
+            return list((await conn.execute(query, {"o": org_id})).scalars())
+
+    return made_in(data, work)
+
+
+def invoice(data: Path, org_id: str, period: str = "2025-01") -> str:
+    """An issued invoice of an earlier month; the same one if there is one of this period."""
 
     async def work(database: Database, now_us: int) -> str:
         document = Document(
@@ -105,9 +117,9 @@ def invoice(data: Path, org_id: str) -> str:
         )
         total = sum(line.amount_nano for line in document.lines)
         async with database.begin() as conn:
-            last = await invoices.last_of(conn, org_id)
-            if last is not None:
-                return last.id
+            for one in await invoices.invoices_of(conn, org_id):
+                if one.period == period:
+                    return one.id
             serial = await invoices.next_serial(conn)
             row = InvoiceRow(
                 id=ids.new_id("inv", now_us, b"\1" * ids.RANDOM_BYTES),
@@ -115,7 +127,7 @@ def invoice(data: Path, org_id: str) -> str:
                 kind="invoice",
                 serial=serial,
                 number=f"INV-{serial:06d}",
-                period="2025-01",
+                period=period,
                 time_zone="UTC",
                 start_us=1,
                 end_us=2,

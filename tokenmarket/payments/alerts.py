@@ -70,7 +70,8 @@ class Alerts:
                 "emails": len(chosen),
             }
             await rows.append_audit(conn, now_us, actor, "alert.set", org_id, detail, org_id=org_id)
-        return row
+        await self.check()
+        return await self.of(org_id) or row
 
     async def remove(self, org_id: str, *, actor: str) -> None:
         """Raises NotThere."""

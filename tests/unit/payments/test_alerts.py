@@ -39,8 +39,11 @@ async def test_once_per_crossing(desk: Desk, w: World) -> None:
 
 
 async def test_an_organisation_without_money_is_below(desk: Desk) -> None:
-    await desk.payments.alerts.put("o1", USD, (), actor="user:a")
-    assert await desk.payments.alerts.check() == 1
+    assert await desk.payments.alerts.low("o1") is None
+    row = await desk.payments.alerts.put("o1", USD, (), actor="user:a")
+    assert not row.armed  # told at once
+    assert await desk.payments.alerts.low("o1") == USD
+    assert await desk.payments.alerts.check() == 0
     assert desk.mail.letters == []
     await desk.payments.alerts.remove("o1", actor="user:a")
     with pytest.raises(NotThere):
@@ -54,7 +57,7 @@ async def test_an_organisation_without_money_is_below(desk: Desk) -> None:
         (-1, ()),
         (1, ("nobody",)),
         (1, ("a@b.c\nBcc: x@y.zz",)),
-        (1, ("a@b.co",) * 0 + tuple(f"a{n}@b.co" for n in range(11))),
+        (1, tuple(f"a{n}@b.co" for n in range(11))),
     ],
 )
 async def test_absurd_alerts_are_refused(

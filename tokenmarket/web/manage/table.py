@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tokenmarket.web.manage import access, keys, reports, webhooks
+from tokenmarket.web.manage import access, billing, codes, invoices, keys, reports, webhooks
 from tokenmarket.web.manage.endpoint import Endpoint
 
 ENDPOINTS: list[Endpoint] = [
@@ -10,4 +10,7 @@ ENDPOINTS: list[Endpoint] = [
     *keys.ENDPOINTS,
     *webhooks.ENDPOINTS,
     *reports.ENDPOINTS,
+    *billing.ENDPOINTS,
+    *invoices.ENDPOINTS,
+    *codes.ENDPOINTS,
 ]

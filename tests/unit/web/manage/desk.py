@@ -12,10 +12,17 @@ from sqlalchemy import insert, update
 
 from tests.unit.accounts.clock import HandClock
 from tokenmarket.accounts import admin, manage_keys
+from tokenmarket.billing.funds import Balance
 from tokenmarket.catalog import CatalogSource, load_shipped
 from tokenmarket.core import ids, sealing
 from tokenmarket.core.errors import ApiError
 from tokenmarket.core.wire import Inbound
+from tokenmarket.mail import Mail
+from tokenmarket.payments.alerts import Alerts
+from tokenmarket.payments.redeem import Codes
+from tokenmarket.payments.service import Payments
+from tokenmarket.payments.terms import Terms
+from tokenmarket.payments.test_gateway import TestGateway
 from tokenmarket.replies import error_body, error_lines
 from tokenmarket.reports.requests import Requests
 from tokenmarket.store.accounts import OrgRow
@@ -60,6 +67,16 @@ class Answer:
         return self.json["error"]["code"]
 
 
+class NoWallet:
+    """Nothing runs, so nothing is held."""
+
+    async def flush(self) -> None:
+        pass
+
+    async def balance(self, _org_id: str) -> Balance:
+        return Balance(0, 0, 0)
+
+
 @dataclass
 class Desk:
     """``ask`` is one request with a key."""
@@ -71,7 +88,7 @@ class Desk:
     woken: int = 0  # how often the deliverer of webhooks was
 
     def __post_init__(self) -> None:
-        wallet: Any = SimpleNamespace(flush=nothing)
+        wallet: Any = NoWallet()
         requests = Requests(self.database, wallet, list, lambda _: None, self.clock)
         self.parts: Any = SimpleNamespace(
             database=self.database,
@@ -83,8 +100,23 @@ class Desk:
             telemetry=SimpleNamespace(crash=lambda _, error: self.crashes.append(error)),
             config=SimpleNamespace(webhook_origins=()),
             webhooks=SimpleNamespace(deliverer=SimpleNamespace(wake=self._wake)),
+            payments=self._payments(),
+            base_url=lambda: "https://gateway.example",
         )
         self.manage = Manage(self.parts, self.endpoints, refusal, lambda: b"{}")
+
+    def _payments(self) -> Payments:
+        """With the test provider, and without a mail server."""
+        return Payments(
+            self.database,
+            [TestGateway(b"t" * 32)],
+            ["test"],
+            Terms(5_000_000_000, 1_000_000_000_000, 14),
+            self.clock,
+            lambda _, error: self.crashes.append(error),
+            alerts=Alerts(self.database, Mail(None, ""), self.clock),
+            codes=Codes(self.database, b"c" * 32, self.clock),
+        )
 
     def _wake(self) -> None:
         self.woken += 1
@@ -170,10 +202,6 @@ class Desk:
     async def change(self, table: Any, where: Any, **values: Any) -> None:
         async with self.database.begin() as conn:
             await conn.execute(update(table).where(where).values(**values))
-
-
-async def nothing() -> None:
-    """Everything is posted, because nothing was called."""
 
 
 def refusal(request_id: str, error: ApiError, ms: int) -> tuple[bytes, bytes]:
