@@ -111,6 +111,8 @@ def test_lists_hold_nothing_of_others(
 # path of a list in the table -> makes one object of ``demo`` and returns its id, for lists that are
 # empty at first. Asked with the path that was found so far, and the owner's key.
 MADE: dict[str, Callable[[Site, str, str], str]] = {
+    "/top-ups": lambda site, _path, _key: paid_things.waiting_order(site.server.data, site.org_id),
+    "/invoices": lambda site, _path, _key: paid_things.invoice(site.server.data, site.org_id),
     "/webhooks": lambda site, path, key: posted(
         site, path, key, {"url": "https://receiver.example/in", "events": ["video.completed"]}
     ),
@@ -124,11 +126,6 @@ def posted(site: Site, path: str, key: str, body: dict[str, Any]) -> str:
     answer = site.server.call("POST", PREFIX + path, body, key=key)
     assert answer.status == 200, answer.body
     return answer.json["id"]
-# path of a list -> makes one object of ``demo`` and returns its id, where the list may be empty
-MADE: dict[str, Callable[[Site, dict[str, str]], str]] = {
-    "/top-ups": lambda site, _keys: paid_things.waiting_order(site.server.data, site.org_id),
-    "/invoices": lambda site, _keys: paid_things.invoice(site.server.data, site.org_id),
-}
 
 
 def managed(site: Site, row: Endpoint, key: str | None, path: str) -> Answer:
