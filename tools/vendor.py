@@ -22,7 +22,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "tokenmarket" / "web" / "static" / "vendor.lock"
 SPRITE = "tokenmarket/web/static/icons.svg"
-USES_ICONS = ("tokenmarket/web",)
+DRAWS_ICONS = "tokenmarket/web"
+NAME = re.compile(r"""["']([a-z0-9-]+)["']""")  # macros take the names of icons too
 ICON_USED = re.compile(r"""\bicon(?:_name)?\s*(?:\(|=)\s*["']([a-z0-9-]+)["']""")
 HEAD = """\
 # Third-party files of the pages; written by tools/vendor.py, which says how to change it.
@@ -54,13 +55,15 @@ def findings(lock: Lock) -> Iterator[str]:
     there = set(re.findall(r'<symbol id="([^"]+)"', (ROOT / SPRITE).read_text(encoding="utf-8")))
     for name in sorted(set(lock["icons"]) - there):
         yield f"{SPRITE}:1: has no {name}; run tools/vendor.py fetch"
-    for folder in USES_ICONS:
-        for path in sorted((ROOT / folder).rglob("*")):
-            if path.suffix in {".html", ".py"}:
-                for name in ICON_USED.findall(path.read_text(encoding="utf-8")):
-                    if name not in there:
-                        where = path.relative_to(ROOT)
-                        yield f"{where}:1: draws the icon {name}, add it to the lock"
+    named: set[str] = set()
+    for path in sorted((ROOT / DRAWS_ICONS).rglob("*")):
+        if path.suffix in {".html", ".py"}:
+            text = path.read_text(encoding="utf-8")
+            named.update(NAME.findall(text))
+            for name in set(ICON_USED.findall(text)) - there:
+                yield f"{path.relative_to(ROOT)}:1: draws the icon {name}, add it to the lock"
+    for name in sorted(set(lock["icons"]) - named):
+        yield f"{SPRITE}:1: nobody draws {name}; take it out of the lock"
 
 
 def fetched(name: str, version: str, folder: Path) -> tuple[bytes, dict[str, bytes]]:
@@ -127,7 +130,7 @@ def write(lock: Lock) -> None:
 
 def main() -> int:
     """Prints the findings; 1 if there are any."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     words = parser.add_subparsers(dest="word", required=True)
     words.add_parser("check", help="compare the files with the lock")
     words.add_parser("fetch", help="take the locked versions again")
