@@ -111,9 +111,13 @@ def example(before: PriceTerms, after: PriceTerms) -> Example:
         searches=1,
     )
     relevant = _relevant(usage, after.sheet())
-    costs = charge(sheet_of(after.cost), relevant) if after.cost else None
+    costs = sheet_of(after.cost)
+    known = all(costs.covers(row.unit) for row in after.sheet().rows)
     return Example(
-        relevant, charge(before.sheet(), relevant), charge(after.sheet(), relevant), costs
+        relevant,
+        charge(before.sheet(), relevant),
+        charge(after.sheet(), relevant),
+        charge(costs, relevant) if known else None,
     )
 
 

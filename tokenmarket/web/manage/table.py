@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from tokenmarket.web.manage import access, billing, codes, invoices, keys, reports, webhooks
+from tokenmarket.web.manage import (
+    access,
+    billing,
+    codes,
+    customers,
+    invoices,
+    keys,
+    pricing,
+    reports,
+    supply,
+    webhooks,
+)
 from tokenmarket.web.manage.endpoint import Endpoint
 
 ENDPOINTS: list[Endpoint] = [
@@ -13,4 +24,7 @@ ENDPOINTS: list[Endpoint] = [
     *billing.ENDPOINTS,
     *invoices.ENDPOINTS,
     *codes.ENDPOINTS,
+    *supply.ENDPOINTS,
+    *pricing.ENDPOINTS,
+    *customers.ENDPOINTS,
 ]

@@ -1,0 +1,139 @@
+# pyright: basic
+"""The operator's management endpoints: supply and customers, and that no secret comes out."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from tests.unit.web.manage.desk import NOW_US, Desk
+from tokenmarket.backoffice import prices
+from tokenmarket.catalog import CatalogSource, load_shipped
+from tokenmarket.core.routing import AVAILABLE
+from tokenmarket.store import audit_rows
+
+SECRET = "sk-never-shown-0123456789"
+PRICE = [{"unit": "input_token", "usd": "2"}, {"unit": "output_token", "usd": "4"}]
+CHANGE = {"model": "deepseek-flash", "provider": "deepseek", "price": PRICE, "reason": "a test"}
+
+
+@pytest.fixture
+async def operator(desk: Desk) -> str:
+    desk.parts.catalog = CatalogSource(load_shipped())
+    desk.parts.outbound = SimpleNamespace(in_flight=lambda _: 0, state=lambda _: AVAILABLE)
+    return (await desk.key("", "operator", giver="operator")).token
+
+
+async def test_a_provider_and_its_keys(desk: Desk, operator: str) -> None:
+    body = {"adapter": "openai", "base_url": "https://own.example/v1", "api_key_env": "OWN_KEY"}
+    made = await desk.ask(operator, "PUT", "/admin/providers/own", body)
+    assert (made.status, made.json["enabled"], made.json["keys"]) == (200, True, [])
+    key = await desk.ask(operator, "POST", "/admin/providers/own/keys", {"key": SECRET})
+    assert key.status == 200
+    drained = await desk.ask(
+        operator, "PUT", "/admin/providers/own", body | {"enabled": False, "rpm": 3}
+    )
+    assert (drained.json["enabled"], drained.json["rpm"]) == (False, 3)
+    listed = await desk.ask(operator, "GET", "/admin/providers?limit=200")
+    assert "own" in [one["name"] for one in listed.json["data"]]
+    bad = await desk.ask(operator, "PUT", "/admin/providers/own", body | {"adapter": "nothing"})
+    assert (bad.status, bad.code) == (400, "REQUEST_001")
+    again = await desk.ask(operator, "POST", "/admin/providers/own/keys", {"key": SECRET})
+    assert again.status == 409
+    gone = await desk.ask(operator, "DELETE", f"/admin/providers/own/keys/{key.json['id']}")
+    assert gone.status == 200
+    async with desk.database.read() as conn:
+        events = await audit_rows.page(conn, subject="own")
+    assert [one.action.removeprefix("provider.") for one in events] == [
+        "key.remove",
+        "change",
+        "key.add",
+        "create",
+    ]
+    told = [made, key, drained, listed, bad, again, gone]
+    assert not any(SECRET.encode() in answer.body for answer in told)
+    assert not any(SECRET in one.detail for one in events)
+
+
+async def test_a_price_is_drafted_scheduled_and_cancelled(desk: Desk, operator: str) -> None:
+    at = NOW_US // 1_000_000 + 3_600
+    made = await desk.ask(
+        operator,
+        "POST",
+        "/admin/price-changes",
+        CHANGE | {"effective_at": at, "markup_percent": "5"},
+    )
+    assert (made.status, made.json["state"], made.json["effective_at"]) == (200, "draft", at)
+    rows = {row["unit"]: row for row in made.json["rows"]}
+    assert rows["input_token"]["before_usd"] == "0.30"
+    assert rows["input_token"]["after_usd"] == "2.10"
+    assert rows["input_token"]["change_percent"] == "600.00"
+    assert rows["cached_input_token"]["after_usd"] is None
+    one = f"/admin/price-changes/{made.json['id']}"
+    assert (await desk.ask(operator, "POST", f"{one}/schedule", {})).json["state"] == "scheduled"
+    assert (await desk.ask(operator, "POST", f"{one}/schedule", {})).status == 409
+    assert (await desk.ask(operator, "POST", f"{one}/cancel", {})).json["state"] == "cancelled"
+    assert (await desk.ask(operator, "GET", one)).json["state"] == "cancelled"
+    due = await prices.publish_due(desk.database, load_shipped(), now_us=NOW_US * 2)
+    assert due == []
+    listed = await desk.ask(operator, "GET", "/admin/price-changes?model=deepseek-flash")
+    assert [row["id"] for row in listed.json["data"]] == [made.json["id"]]
+    assert (await desk.ask(operator, "GET", "/admin/price-changes/pch_no")).status == 404
+    wrong = CHANGE | {"price": [{"unit": "input_token", "usd": "a lot"}]}
+    assert (await desk.ask(operator, "POST", "/admin/price-changes", wrong)).status == 400
+
+
+async def test_routes(desk: Desk, operator: str) -> None:
+    found = await desk.ask(operator, "GET", "/admin/routes?model=DeepSeek-V4-pro")
+    assert {row["provider"] for row in found.json["data"]} == {"deepseek", "dataeyes"}
+    body = {
+        "model": "DeepSeek-V4-pro",
+        "provider": "deepseek",
+        "upstream_model": "deepseek-v4-pro",
+        "weight": 7,
+    }
+    changed = await desk.ask(operator, "PUT", "/admin/routes", body)
+    assert (changed.status, changed.json["weight"]) == (200, 7)
+    nowhere = await desk.ask(operator, "PUT", "/admin/routes", body | {"provider": "nowhere"})
+    assert nowhere.status == 404
+
+
+async def test_groups_customers_and_announcements(desk: Desk, operator: str) -> None:
+    org = await desk.org("acme")
+    group = await desk.ask(
+        operator, "POST", "/admin/groups", {"name": "partners", "markup_percent": "-12.5"}
+    )
+    assert (group.status, group.json["markup_percent"]) == (200, "-12.5")
+    one = f"/admin/organizations/{org.id}"
+    moved = await desk.ask(operator, "PATCH", one, {"group": group.json["id"]})
+    assert (moved.json["group"], moved.json["suspended_at"]) == (group.json["id"], None)
+    assert (await desk.ask(operator, "PATCH", one, {"suspended": True})).status == 400
+    held = await desk.ask(operator, "PATCH", one, {"suspended": True, "reason": "fraud"})
+    assert held.json["suspended_at"] is not None
+    assert held.json["group"] == group.json["id"]
+    kept = await desk.ask(operator, "DELETE", f"/admin/groups/{group.json['id']}")
+    assert kept.status == 409
+    await desk.ask(operator, "PATCH", one, {"group": None})
+    assert (await desk.ask(operator, "DELETE", f"/admin/groups/{group.json['id']}")).status == 200
+    found = await desk.ask(operator, "GET", "/admin/organizations?search=acme")
+    assert [row["id"] for row in found.json["data"]] == [org.id]
+    said = await desk.ask(
+        operator, "POST", "/admin/announcements", {"text_en": "Hello", "text_zh": "你好"}
+    )
+    assert said.status == 200
+    gone = await desk.ask(operator, "DELETE", f"/admin/announcements/{said.json['id']}")
+    assert gone.status == 200
+
+
+async def test_an_organisations_key_may_none_of_it(desk: Desk, operator: str) -> None:
+    org = await desk.org("acme")
+    owner = (await desk.key(org.id, "owner")).token
+    for method, path, body in (
+        ("GET", "/admin/providers", None),
+        ("POST", "/admin/groups", {"name": "x"}),
+        ("POST", "/admin/price-changes", CHANGE),
+        ("PATCH", f"/admin/organizations/{org.id}", {"group": None}),
+    ):
+        answer = await desk.ask(owner, method, path, body)
+        assert (answer.status, answer.code) == (403, "AUTH_002"), path

@@ -1,0 +1,320 @@
+"""Management endpoints of the operator about customers: groups, organisations, announcements."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from tokenmarket.accounts.admin import NotThere
+from tokenmarket.backoffice import announcements, groups, orgs
+from tokenmarket.backoffice.announcements import AnnouncementWishes
+from tokenmarket.backoffice.groups import GroupWishes
+from tokenmarket.core.catalog_groups import percent_text
+from tokenmarket.core.money import usd_from_nano
+from tokenmarket.store import announcements as announcement_rows
+from tokenmarket.store import org_desk, org_groups
+from tokenmarket.store.org_desk import OrgLine
+from tokenmarket.store.org_groups import GroupRow
+from tokenmarket.web.manage.endpoint import OPERATOR, Call, Deleted, Endpoint, Listing, page
+
+_TAG = "customers"
+_Text = Annotated[str, msgspec.Meta(max_length=2_000)]
+
+
+class GroupBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A group as it shall be. Null for models or providers allows all."""
+
+    name: _Text
+    markup_percent: str = "0"
+    models: list[str] | None = None
+    providers: list[str] | None = None
+
+
+class GroupObject(msgspec.Struct, kw_only=True):
+    """Organisations that pay every price with one markup."""
+
+    object: Literal["group"] = "group"
+    id: str
+    name: str
+    markup_percent: str
+    models: list[str] | None
+    providers: list[str] | None
+    organizations: int
+
+
+class CustomerObject(msgspec.Struct, kw_only=True):
+    """An organisation as the operator sees it. The balance is what is posted."""
+
+    object: Literal["organization"] = "organization"
+    id: str
+    name: str
+    group: str | None
+    suspended_at: int | None
+    balance: str
+    api_keys: int
+    members: int
+    created_at: int
+
+
+class CustomerChanges(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What shall be different; what is left out stays. Suspending needs a reason."""
+
+    group: str | msgspec.UnsetType | None = msgspec.UNSET
+    suspended: bool | msgspec.UnsetType = msgspec.UNSET
+    reason: _Text = ""
+
+
+class AnnouncementBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A line above every page, in both languages, for a time."""
+
+    text_en: _Text
+    text_zh: _Text
+    level: Literal["info", "warn", "bad"] = "info"
+    from_at: int | None = None
+    until_at: int | None = None
+
+
+class AnnouncementObject(msgspec.Struct, kw_only=True):
+    """An announcement."""
+
+    object: Literal["announcement"] = "announcement"
+    id: str
+    level: str
+    text_en: str
+    text_zh: str
+    from_at: int
+    until_at: int | None
+
+
+async def list_groups(call: Call) -> Listing[GroupObject]:
+    async with call.parts.database.read() as conn:
+        rows = await org_groups.listed(conn)
+    found = [_group(row) for row in rows if row.name > call.cursor][: call.limit + 1]
+    return page(found, call.limit, lambda one: one.name)
+
+
+async def create_group(call: Call) -> GroupObject:
+    async with call.parts.database.begin() as conn:
+        row = await groups.create(
+            conn,
+            _wishes(call.body),
+            call.parts.catalog.document,
+            now_us=call.now_us,
+            actor=call.actor,
+        )
+    return _group(row)
+
+
+async def change_group(call: Call) -> GroupObject:
+    group_id = call.params["group"]
+    async with call.parts.database.begin() as conn:
+        await groups.change(
+            conn,
+            group_id,
+            _wishes(call.body),
+            call.parts.catalog.document,
+            now_us=call.now_us,
+            actor=call.actor,
+        )
+        return _group(await groups.find(conn, group_id))
+
+
+async def remove_group(call: Call) -> Deleted:
+    group_id = call.params["group"]
+    async with call.parts.database.begin() as conn:
+        await groups.remove(conn, group_id, now_us=call.now_us, actor=call.actor)
+    return Deleted(id=group_id)
+
+
+async def list_customers(call: Call) -> Listing[CustomerObject]:
+    async with call.parts.database.read() as conn:
+        lines = await org_desk.search(
+            conn, text=call.query.get("search", ""), after_id=call.cursor, limit=call.limit + 1
+        )
+    return page([_customer(line) for line in lines], call.limit, lambda one: one.id)
+
+
+async def change_customer(call: Call) -> CustomerObject:
+    body: CustomerChanges = call.body
+    org_id, now_us, actor = call.params["organization"], call.now_us, call.actor
+    async with call.parts.database.begin() as conn:
+        org = await orgs.find(conn, org_id)
+        if body.group is not msgspec.UNSET:
+            await groups.assign(conn, org, body.group, now_us=now_us, actor=actor)
+        if body.suspended is not msgspec.UNSET:
+            await orgs.set_suspended(
+                conn, org_id, body.suspended, reason=body.reason, now_us=now_us, actor=actor
+            )
+        line = await org_desk.find(conn, org_id)
+    if line is None:
+        raise NotThere("There is no such organization.")
+    return _customer(line)
+
+
+async def list_announcements(call: Call) -> Listing[AnnouncementObject]:
+    async with call.parts.database.read() as conn:
+        rows = await announcement_rows.listed(conn)
+    found = [_announcement(row) for row in rows if not call.cursor or row.id < call.cursor]
+    return page(found[: call.limit + 1], call.limit, lambda one: one.id)
+
+
+async def create_announcement(call: Call) -> AnnouncementObject:
+    body: AnnouncementBody = call.body
+    wishes = AnnouncementWishes(
+        body.text_en,
+        body.text_zh,
+        body.level,
+        call.now_us if body.from_at is None else body.from_at * 1_000_000,
+        None if body.until_at is None else body.until_at * 1_000_000,
+    )
+    async with call.parts.database.begin() as conn:
+        row = await announcements.put(conn, None, wishes, now_us=call.now_us, actor=call.actor)
+    return _announcement(row)
+
+
+async def withdraw_announcement(call: Call) -> Deleted:
+    found = call.params["announcement"]
+    async with call.parts.database.begin() as conn:
+        await announcements.withdraw(conn, found, now_us=call.now_us, actor=call.actor)
+    return Deleted(id=found)
+
+
+def _wishes(body: GroupBody) -> GroupWishes:
+    return GroupWishes(
+        body.name,
+        groups.markup_bp_from(body.markup_percent),
+        None if body.models is None else tuple(body.models),
+        None if body.providers is None else tuple(body.providers),
+    )
+
+
+def _group(row: GroupRow) -> GroupObject:
+    return GroupObject(
+        id=row.id,
+        name=row.name,
+        markup_percent=percent_text(row.markup_bp),
+        models=None if row.models is None else list(row.models),
+        providers=None if row.providers is None else list(row.providers),
+        organizations=row.members,
+    )
+
+
+def _customer(line: OrgLine) -> CustomerObject:
+    org = line.org
+    return CustomerObject(
+        id=org.id,
+        name=org.name,
+        group=org.group_id,
+        suspended_at=org.disabled_at_s,
+        balance=usd_from_nano(line.balance_nano),
+        api_keys=line.keys,
+        members=line.members,
+        created_at=org.created_us // 1_000_000,
+    )
+
+
+def _announcement(row: announcement_rows.Announcement) -> AnnouncementObject:
+    return AnnouncementObject(
+        id=row.id,
+        level=row.level,
+        text_en=row.text_en,
+        text_zh=row.text_zh,
+        from_at=row.from_us // 1_000_000,
+        until_at=None if row.until_us is None else row.until_us // 1_000_000,
+    )
+
+
+ENDPOINTS = [
+    Endpoint(
+        "GET",
+        "/admin/groups",
+        OPERATOR,
+        list_groups,
+        None,
+        Listing[GroupObject],
+        "All groups, by name.",
+        _TAG,
+    ),
+    Endpoint(
+        "POST",
+        "/admin/groups",
+        OPERATOR,
+        create_group,
+        GroupBody,
+        GroupObject,
+        "Makes a group.",
+        _TAG,
+    ),
+    Endpoint(
+        "PUT",
+        "/admin/groups/{group}",
+        OPERATOR,
+        change_group,
+        GroupBody,
+        GroupObject,
+        "Changes a group; running requests keep their prices.",
+        _TAG,
+    ),
+    Endpoint(
+        "DELETE",
+        "/admin/groups/{group}",
+        OPERATOR,
+        remove_group,
+        None,
+        Deleted,
+        "Removes a group that no organisation is in.",
+        _TAG,
+    ),
+    Endpoint(
+        "GET",
+        "/admin/organizations",
+        OPERATOR,
+        list_customers,
+        None,
+        Listing[CustomerObject],
+        "All organisations, oldest first.",
+        _TAG,
+        query=(("search", "Part of the name, an id, or a member's e-mail address."),),
+    ),
+    Endpoint(
+        "PATCH",
+        "/admin/organizations/{organization}",
+        OPERATOR,
+        change_customer,
+        CustomerChanges,
+        CustomerObject,
+        "Puts an organisation into a group, suspends it or lets it work again.",
+        _TAG,
+    ),
+    Endpoint(
+        "GET",
+        "/admin/announcements",
+        OPERATOR,
+        list_announcements,
+        None,
+        Listing[AnnouncementObject],
+        "All announcements, newest first.",
+        _TAG,
+    ),
+    Endpoint(
+        "POST",
+        "/admin/announcements",
+        OPERATOR,
+        create_announcement,
+        AnnouncementBody,
+        AnnouncementObject,
+        "Announces something on every page.",
+        _TAG,
+    ),
+    Endpoint(
+        "DELETE",
+        "/admin/announcements/{announcement}",
+        OPERATOR,
+        withdraw_announcement,
+        None,
+        Deleted,
+        "Withdraws an announcement.",
+        _TAG,
+    ),
+]
