@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from tokenmarket.core.money import nano_from_usd
+from tokenmarket.core.texts import N_
 from tokenmarket.reports.periods import day_start_us, local_day
 from tokenmarket.store.report_rows import Place
 from tokenmarket.store.usage_rollup import HOUR_US, QUARTER_US
@@ -100,7 +101,7 @@ def read_asked(
     plain = {name: _short(name, values.get(name, "")) for name in FILTER_WORDS}
     status = values.get("status", "")
     if status and status not in STATUSES:
-        raise BadFilter("status", "There is no such status.")
+        raise BadFilter("status", N_("There is no such status."))
     return Asked(
         read_span(values, zone, now_us, default=default),
         **plain,
@@ -123,9 +124,9 @@ def read_span(
     to_us = _time_us("to", end, zone, last=True) if end else now_us + 1
     from_us = _time_us("from", start, zone, last=False) if start else to_us - 30 * 24 * HOUR_US
     if from_us >= to_us:
-        raise BadFilter("from", "The first day is after the last one.")
+        raise BadFilter("from", N_("The first day is after the last one."))
     if to_us - from_us > DAYS_MAX * 24 * HOUR_US + HOUR_US:
-        raise BadFilter("from", "At most 400 days at once.")
+        raise BadFilter("from", N_("At most 400 days at once."))
     return Span(from_us - from_us % QUARTER_US, _up(to_us), zone, "custom")
 
 
@@ -133,7 +134,7 @@ def _range(name: str, zone: ZoneInfo, now_us: int) -> Span:
     """Days are whole, today included; hours reach back from now."""
     days = RANGES.get(name)
     if days is None:
-        raise BadFilter("range", "There is no such range of time.")
+        raise BadFilter("range", N_("There is no such range of time."))
     if days == 0:
         end_us = _up(now_us + 1)
         return Span(end_us - HOUR_US, end_us, zone, name)
@@ -169,13 +170,13 @@ def _time_us(field: str, text: str, zone: ZoneInfo, *, last: bool) -> int:
         if not 1970 < day.year < 2200:
             raise ValueError
     except ValueError:
-        raise BadFilter(field, "Write a day as 2026-11-23.") from None
+        raise BadFilter(field, N_("Write a day as 2026-11-23.")) from None
     return day_start_us(day + timedelta(days=1) if last else day, zone)
 
 
 def _short(field: str, text: str) -> str:
     if len(text) > TEXT_MAX:
-        raise BadFilter(field, "That is too long.")
+        raise BadFilter(field, N_("That is too long."))
     return text
 
 
@@ -187,7 +188,7 @@ def _cost(text: str) -> int:
     except ValueError:
         nano = -1
     if nano < 0:
-        raise BadFilter("cost_over", "Write an amount in USD, as 0.05.")
+        raise BadFilter("cost_over", N_("Write an amount in USD, as 0.05."))
     return nano
 
 
@@ -196,7 +197,7 @@ def _latency(text: str) -> int:
         return 0
     match = _SECONDS.fullmatch(text)
     if match is None or int(match[1]) > LATENCY_MAX_S:
-        raise BadFilter("latency_over", "Write seconds, as 2.5.")
+        raise BadFilter("latency_over", N_("Write seconds, as 2.5."))
     return int(match[1]) * 1_000_000 + int((match[2] or "").ljust(3, "0")) * 1_000
 
 
@@ -206,7 +207,7 @@ def read_place(cursor: str) -> Place | None:
         return None
     match = _CURSOR.fullmatch(cursor)
     if match is None:
-        raise BadFilter("cursor", "That is no cursor of ours.")
+        raise BadFilter("cursor", N_("That is no cursor of ours."))
     return Place(int(match[1]), match[2])
 
 

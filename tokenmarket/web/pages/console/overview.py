@@ -51,6 +51,7 @@ async def page(visit: Visit) -> Response:
         names = await names_of(conn, org_id)
     first_bytes = await parts.reports.requests.first_bytes_ms(org_id, span, FIRST_BYTES)
     base = visit.url("@")
+    sees_money = may(visit.role or "", "billing.view")
 
     def link(range_: str, metric_: str) -> str:
         return f"{base}?range={range_}&metric={metric_}"
@@ -73,9 +74,8 @@ async def page(visit: Visit) -> Response:
         ],
         names=names,
         found=found,
-        balance=await parts.wallet.balance(org_id)
-        if may(visit.role or "", "billing.view")
-        else None,
+        balance=await parts.wallet.balance(org_id) if sees_money else None,
+        alert=await parts.payments.alerts.of(org_id) if sees_money else None,
         health=await _health(visit, report),
         csv=f"{visit.url('@/usage/csv')}?range={span.name}&by=model",
     )
