@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
-from tests.support.residents import Person, populate, remember, user_id
+from tests.support.residents import Person, populate, set_exchange_rate, user_id
 from tests.support.server import Server
-from tokenmarket.web.site import rates
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
@@ -48,8 +47,8 @@ class Site:
         page.context.add_cookies([{"name": "tm_session", "value": person.token, "url": self.url}])
 
     def set_exchange_rate(self, cny: str, day: str) -> None:
-        """What an operator does on the settings page, straight in the database."""
-        remember(self.server.data, rates.NAME, f"{cny} {day}")
+        """What prices are shown at in CNY."""
+        set_exchange_rate(self.server.data, cny, day)
 
     def user_id(self, email: str) -> str:
         """Of somebody who signed up during the test."""

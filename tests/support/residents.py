@@ -14,10 +14,10 @@ from tokenmarket.accounts import members as inviting
 from tokenmarket.accounts.links import Links, Purpose
 from tokenmarket.accounts.passwords import Passwords
 from tokenmarket.accounts.sessions import Sessions
+from tokenmarket.backoffice import facts
 from tokenmarket.billing.clock import SystemClock
 from tokenmarket.core import sealing
 from tokenmarket.core.sealing import Root
-from tokenmarket.store import accounts as rows
 from tokenmarket.store import members
 from tokenmarket.store.database import Database
 
@@ -46,14 +46,14 @@ def populate(data: Path) -> dict[str, Person]:
         return thread.submit(asyncio.run, _populate(data)).result()
 
 
-def remember(data: Path, name: str, text: str) -> None:
-    """One row of ``meta``."""
+def set_exchange_rate(data: Path, cny: str, day: str) -> None:
+    """As an operator does on the settings page."""
 
     async def write() -> None:
         database = await Database.open(data / "tokenmarket.db", beside=True)
         try:
             async with database.begin() as conn:
-                await rows.remember(conn, name, text)
+                await facts.set_exchange_rate(conn, cny, day, now_us=1, actor="test")
         finally:
             await database.close()
 

@@ -3,18 +3,16 @@ rate and of the day that the operator set, and marked as converted."""
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from tokenmarket.store import accounts as rows
+from tokenmarket.backoffice import facts
 
 if TYPE_CHECKING:
     from tokenmarket.store.database import Database
     from tokenmarket.web.site.visit import Visit
-
-NAME = "exchange_rate_cny"  # in ``meta``: "7.1234 2026-11-24"
 
 
 class Rate(msgspec.Struct, frozen=True):
@@ -27,14 +25,8 @@ class Rate(msgspec.Struct, frozen=True):
 async def current(database: Database) -> Rate | None:
     """None: the operator set none, so nothing can be converted."""
     async with database.read() as conn:
-        text = await rows.remembered(conn, NAME)
-    if text is None:
-        return None
-    number, _, day = text.partition(" ")
-    try:
-        return Rate(Decimal(number), day)
-    except InvalidOperation:
-        return None
+        found = await facts.exchange_rate(conn)
+    return None if found is None else Rate(Decimal(found[0]), found[1])
 
 
 class Shown(msgspec.Struct, frozen=True):
