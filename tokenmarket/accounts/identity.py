@@ -21,7 +21,7 @@ import msgspec
 from tokenmarket.accounts import letters, links, members, people
 from tokenmarket.accounts.admin import NotThere, Refused
 from tokenmarket.accounts.links import Links, Spent
-from tokenmarket.accounts.members import Invitation
+from tokenmarket.accounts.members import Invitation, InvitationRow
 from tokenmarket.accounts.passwords import Passwords, checked_password
 from tokenmarket.accounts.second_factor import SecondFactor
 from tokenmarket.accounts.sessions import Session, Sessions
@@ -68,6 +68,14 @@ class NeedsCode(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return "NeedsCode(***)"
+
+
+class Invited(msgspec.Struct, frozen=True):
+    """``link`` is stored nowhere; ``mailed``: it was handed to the mail server too."""
+
+    row: InvitationRow
+    link: str
+    mailed: bool
 
 
 class Identity:
@@ -261,8 +269,8 @@ class Identity:
 
     async def invite(
         self, org: OrgRow, *, email: str, role: str, by: members.By, inviter: str, language: str
-    ) -> tuple[str, bool]:
-        """(link, whether it was mailed). ``inviter`` is a name. Raises Refused, Taken."""
+    ) -> Invited:
+        """``inviter`` is a name. Raises Refused, Taken."""
         now_us = self._clock.wall_us()
         token, row = await members.invite(
             self._database, self.links, org.id, email=email, role=role, by=by, now_us=now_us
@@ -274,7 +282,7 @@ class Identity:
                     "invitation", row.email, language, org=org.name, inviter=inviter, link=link
                 )
             )
-        return link, self.mail.is_set
+        return Invited(row, link, self.mail.is_set)
 
     # ------------------------------------------------------------------------------ first operator
 

@@ -9,9 +9,12 @@ from tokenmarket.web.manage import (
     customers,
     invoices,
     keys,
+    organization,
+    people,
     pricing,
     reports,
     supply,
+    teams,
     webhooks,
 )
 from tokenmarket.web.manage.endpoint import Endpoint
@@ -19,6 +22,9 @@ from tokenmarket.web.manage.endpoint import Endpoint
 ENDPOINTS: list[Endpoint] = [
     *access.ENDPOINTS,
     *keys.ENDPOINTS,
+    *people.ENDPOINTS,
+    *teams.ENDPOINTS,
+    *organization.ENDPOINTS,
     *webhooks.ENDPOINTS,
     *reports.ENDPOINTS,
     *billing.ENDPOINTS,

@@ -56,7 +56,7 @@ async def invite(visit: Visit) -> Response:
     errors: dict[str, str] = {}
     if visit.request.method == "POST":
         try:
-            link, mailed = await visit.parts.identity.invite(
+            made = await visit.parts.identity.invite(
                 org,
                 email=form.get("email", ""),
                 role=form.get("role", ""),
@@ -69,7 +69,7 @@ async def invite(visit: Visit) -> Response:
             errors = {field: visit._(str(error))}
         else:
             return await visit.render(
-                "console/invited.html", link=link, mailed=mailed, email=form.get("email", "")
+                "console/invited.html", link=made.link, mailed=made.mailed, email=made.row.email
             )
     return await visit.render(
         "console/invite.html",
