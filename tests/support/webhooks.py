@@ -97,13 +97,14 @@ def new_endpoint(data: Path, org_id: str, receiver: Receiver, events: tuple[str,
         finally:
             await database.close()
 
-    return asyncio.run(make())
+    with ThreadPoolExecutor(1) as thread:  # Playwright has a loop in this one
+        return thread.submit(asyncio.run, make()).result()
 
 
 def webhook_with_delivery(data: Path, org_id: str) -> dict[str, str]:
     """An endpoint that nobody answers and an event on its way there, made at the first call:
     {"endpoint": id, "delivery": id}."""
-    with ThreadPoolExecutor(1) as thread:  # Playwright has a loop in this one
+    with ThreadPoolExecutor(1) as thread:  # as above
         return thread.submit(asyncio.run, _webhook_with_delivery(data, org_id)).result()
 
 
