@@ -111,6 +111,8 @@ def test_lists_hold_nothing_of_others(
 # path of a list in the table -> makes one object of ``demo`` and returns its id, for lists that are
 # empty at first. Asked with the path that was found so far, and the owner's key.
 MADE: dict[str, Callable[[Site, str, str], str]] = {
+    "/requests": lambda site, _path, _key: site.server.chat().request_id,
+    "/admin/requests": lambda site, _path, _key: site.server.chat().request_id,
     "/top-ups": lambda site, _path, _key: paid_things.waiting_order(site.server.data, site.org_id),
     "/invoices": lambda site, _path, _key: paid_things.invoice(site.server.data, site.org_id),
     "/webhooks": lambda site, path, key: posted(
