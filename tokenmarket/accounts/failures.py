@@ -23,7 +23,7 @@ class Failures:
         self._counts: dict[str, tuple[int, int]] = {}  # address -> (minute, failures)
 
     def add(self, address: str | None, now_us: int) -> None:
-        source = _source(address)
+        source = source_of(address)
         minute = now_us // 60_000_000
         seen_minute, count = self._counts.get(source, (minute, 0))
         if source not in self._counts:
@@ -33,7 +33,7 @@ class Failures:
     def check(self, address: str | None, now_us: int) -> None:
         """ApiError QUOTA_001 when this address has used up its failures for this minute."""
         minute = now_us // 60_000_000
-        seen_minute, count = self._counts.get(_source(address), (minute, 0))
+        seen_minute, count = self._counts.get(source_of(address), (minute, 0))
         if seen_minute == minute and count >= FAILURES_PER_MINUTE:
             raise ApiError(
                 "QUOTA_001",
@@ -43,7 +43,7 @@ class Failures:
             )
 
 
-def _source(address: str | None) -> str:
+def source_of(address: str | None) -> str:
     """IPv4 address or IPv6 /64: who has one IPv6 address has 2**64 of them."""
     parsed = address_of(address)
     if parsed is None:

@@ -13,9 +13,9 @@ Counting before checking matters: a hundred tries sent at once must not all find
 
 from __future__ import annotations
 
-import ipaddress
 from typing import NamedTuple
 
+from tokenmarket.accounts.failures import source_of
 from tokenmarket.billing.clock import Clock
 
 ENTRIES_MAX = 20_000
@@ -120,15 +120,3 @@ def _names(kind: str, account: str, address: str) -> list[tuple[str, Rule]]:
 
 def _of_source(kind: str, address: str) -> tuple[str, Rule]:
     return f"{kind} source {source_of(address)}", SOURCE
-
-
-def source_of(address: str) -> str:
-    """IPv4 address or IPv6 /64: who has one IPv6 address has 2**64 of them."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return ""
-    if isinstance(parsed, ipaddress.IPv6Address):
-        mapped = parsed.ipv4_mapped
-        return format(int(parsed) >> 64, "x") if mapped is None else str(mapped)
-    return str(parsed)
