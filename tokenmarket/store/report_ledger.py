@@ -5,14 +5,26 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, and_, case, func, literal_column, or_, select
+from sqlalchemy import BigInteger, ColumnElement, and_, func, literal_column, or_, select
 
 from tokenmarket.store.database import Connection
 from tokenmarket.store.money import account, transfer
 from tokenmarket.store.money_ledger import Transfer
+from tokenmarket.store.statements import signed
 
 AFTER_MAX: Final = 50_000  # later entries that are added up to know a balance
-KINDS: Final = ("topup", "grant", "expiry", "capture", "refund", "adjustment")
+KINDS: Final = (
+    "topup",
+    "grant",
+    "expiry",
+    "capture",
+    "refund",
+    "adjustment",
+    "topup_refund",
+    "chargeback",
+    "debt",
+    "exchange",
+)
 
 _rowid: ColumnElement[int] = literal_column("transfer.rowid", BigInteger)
 _columns = [transfer.c[name] for name in Transfer._fields]
@@ -39,14 +51,8 @@ async def balance_after(conn: Connection, org_id: str, ts_us: int, entry_id: str
     """The posted balance right after one entry: that of now without what came later. None: so
     much came later that nobody adds it up for one page."""
     later = or_(transfer.c.ts_us > ts_us, and_(transfer.c.ts_us == ts_us, transfer.c.id > entry_id))
-    prefix = f"cust:{org_id}:"
-    signed = case(
-        (transfer.c.credit.startswith(prefix, autoescape=True), transfer.c.amount_nano),
-        (transfer.c.debit.startswith(prefix, autoescape=True), -transfer.c.amount_nano),
-        else_=0,
-    )
     some = (
-        select(signed.label("nano"))
+        select(signed(org_id).label("nano"))
         .where(transfer.c.org_id == org_id, transfer.c.ts_us >= ts_us, later)
         .limit(AFTER_MAX + 1)
         .subquery()

@@ -55,12 +55,15 @@ async def rows_before(
     return [Transfer(*row) for row in (await conn.execute(query)).all()]
 
 
+def signed(org_id: str) -> ColumnElement[int]:
+    """What a transfer changes the organisation's balance by."""
+    came = case((is_own(transfer.c.credit, org_id), transfer.c.amount_nano), else_=0)
+    return came - case((is_own(transfer.c.debit, org_id), transfer.c.amount_nano), else_=0)
+
+
 async def moved_since(conn: Connection, org_id: str, place: Place) -> int:
     """What all lines that are not before ``place`` changed the balance by."""
-    signed = case((is_own(transfer.c.credit, org_id), transfer.c.amount_nano), else_=0) - case(
-        (is_own(transfer.c.debit, org_id), transfer.c.amount_nano), else_=0
-    )
-    query = select(func.coalesce(func.sum(signed), 0)).where(
+    query = select(func.coalesce(func.sum(signed(org_id)), 0)).where(
         transfer.c.org_id == org_id, transfer.c.ts_us >= place.ts_us, ~_before(place)
     )
     return int((await conn.execute(query)).scalar_one())
