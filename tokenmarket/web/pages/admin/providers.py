@@ -12,6 +12,7 @@ from tokenmarket.backoffice import catalog_edits, providers
 from tokenmarket.backoffice.providers import ProviderWishes
 from tokenmarket.config import provider_secrets
 from tokenmarket.core.catalog import ADAPTERS, DataPolicy, Provider, ProviderLimits
+from tokenmarket.core.catalog_rows import RouteRow
 from tokenmarket.store import credentials
 from tokenmarket.upstream.probe import Probe, probe
 from tokenmarket.web.pages.admin.said import (
@@ -123,6 +124,8 @@ async def act(visit: Visit) -> Response:
     try:
         if action == "test":
             return await _test(visit, name)
+        if action == "add_route":
+            return await _add_route(visit, name)
         if action == "reset":
             visit.parts.outbound.reset(name)
             text = visit._("Breakers are closed and keys rested enough.")
@@ -166,6 +169,19 @@ async def _change(visit: Visit, name: str, action: str) -> None:
             raise Refused("unknown action")
 
 
+async def _add_route(visit: Visit, name: str) -> Response:
+    """A model at this provider, and on to its price. Raises Refused."""
+    model = visit.form.get("model", "").strip()
+    row = RouteRow(model, name, visit.form.get("upstream_model", "").strip() or model)
+    async with visit.parts.database.begin() as conn:
+        await catalog_edits.add_route(
+            conn, shipped(visit), row, now_us=visit.now_us, actor=visit.actor
+        )
+    text = visit._("The route is there; requests take it when it has a price.")
+    path = visit.url(f"/admin/prices/new/{name}/{model}")
+    return visit.redirect(path, flash=("ok", text))
+
+
 async def _test(visit: Visit, name: str) -> Response:
     """Asks the provider for its list of models, with the keys of this server."""
     async with reading(visit) as conn:
@@ -202,6 +218,7 @@ async def _detail(visit: Visit, errors: _Errors, tested: Probe | None = None) ->
             for route in some
             if route.provider.name == name
         ],
+        models=sorted(visit.parts.catalog.current.models),
         errors=errors,
         tested=tested,
         adapters=[(name, name) for name in sorted(ADAPTERS)],
