@@ -59,7 +59,7 @@ def test_j23_a_provider_a_route_and_its_price(
         site.open(page, "/admin/providers/new", lang)
         page.fill("#name", name)
         page.select_option("#adapter", "vllm")
-        page.fill("#base_url", f"http://127.0.0.1:{upstream.port}/v1")
+        page.fill("#base_url", upstream.url)
         page.fill("#key", KEY)
         page.locator("main form.form button[type=submit]").click()
         page.wait_for_url(f"**/{lang}/admin/providers/{name}")
@@ -162,8 +162,8 @@ def test_j10_a_route_goes_down_and_the_next_one_answers(page: Page, site: Site, 
 def test_an_announcement_and_a_suspension_reach_everybody(
     page: Page, site: Site, lang: str
 ) -> None:
-    org_id = site.server.create_org(f"late payer {lang}", "1")
-    key = site.server.create_key(org=f"late payer {lang}")
+    key = site.server.create_org(f"late payer {lang}", "1")
+    org_id = site.server.get("/key", key=key).json["organization"]["id"]
     assert site.server.chat(key=key).status == 200
     site.sign_in(page, "operator")
     site.open(page, f"/admin/orgs/{org_id}", lang)
