@@ -61,6 +61,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     permission: str
     parameters: tuple[Row, ...]
     body: tuple[Row, ...]
+    body_as: str  # the id of an operation above with the same body, which is not shown again
     form_files: tuple[str, ...]
     answers: tuple[tuple[str, tuple[Row, ...]], ...]  # media type, fields
     headers: tuple[Row, ...]
@@ -85,6 +86,8 @@ class Reader:
         self._paths: dict[str, Schema] = described["paths"]
         self._schemas: dict[str, Schema] = described["components"]["schemas"]
         self._tags: list[Schema] = described["tags"]
+        self._bodies: dict[str, str] = {}  # body -> the first operation that takes it
+        self._headers: set[tuple[str, ...]] = set()
 
     def groups(self) -> tuple[Group, ...]:
         also: dict[tuple[str, str], list[str]] = {}
@@ -109,6 +112,13 @@ class Reader:
         form = "application/json" not in content and bool(content)
         media: Schema = next(iter(content.values()), Schema())
         right = operation["responses"]["200"]
+        schema: Schema = media.get("schema", {})
+        name = _parts_of(schema)[0].get("$ref", "")
+        first = self._bodies.setdefault(name, operation["operationId"]) if name else ""
+        again = first if first != operation["operationId"] else ""
+        headers = tuple(right.get("headers", {}))
+        known = headers in self._headers
+        self._headers.add(headers)
         return Shown(
             id=operation["operationId"],
             method=method.upper(),
@@ -118,12 +128,15 @@ class Reader:
             description=operation.get("description", ""),
             permission=operation.get("x-permission", ""),
             parameters=tuple(self._parameter(one) for one in operation.get("parameters", ())),
-            body=tuple(self._rows(media.get("schema", {}))),
+            body=() if again else tuple(self._rows(schema)),
+            body_as=again,
             form_files=_files(content),
             answers=tuple(
                 (kind, tuple(self._rows(one["schema"]))) for kind, one in right["content"].items()
             ),
-            headers=tuple(
+            headers=()
+            if known
+            else tuple(
                 Row(name, "string", one["description"])
                 for name, one in right.get("headers", {}).items()
             ),
