@@ -161,6 +161,7 @@ class Desk:
         self.asked = 0
         catalog = type("C", (), {})()
         catalog.current = type("D", (), {"models": {"kling-v1": KLING}})()
+        catalog.for_group = lambda _group: catalog
         catalog.openai_model = lambda model: msgspec.json.encode({"id": model.id, "pricing": []})
         clock = type("E", (), {"monotonic_us": lambda _: 5_000})()
         self.videos = Videos(
