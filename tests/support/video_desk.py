@@ -66,6 +66,7 @@ class Key:
         self.org_id = org_id
         self.allowed = self
         self.models = models
+        self.group_id: str | None = None
 
 
 class Engine:

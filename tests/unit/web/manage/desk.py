@@ -16,6 +16,7 @@ from tokenmarket.billing.funds import Balance
 from tokenmarket.catalog import CatalogSource, load_shipped
 from tokenmarket.core import ids, sealing
 from tokenmarket.core.errors import ApiError
+from tokenmarket.core.routing import AVAILABLE
 from tokenmarket.core.wire import Inbound
 from tokenmarket.mail import Mail
 from tokenmarket.payments.alerts import Alerts
@@ -94,6 +95,7 @@ class Desk:
             database=self.database,
             wallet=wallet,
             catalog=CatalogSource(load_shipped()),
+            outbound=SimpleNamespace(in_flight=lambda _: 0, state=lambda _: AVAILABLE),
             reports=SimpleNamespace(requests=requests),
             clock=self.clock,
             root=ROOT,

@@ -3,14 +3,11 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 
 from tests.unit.web.manage.desk import NOW_US, Desk
 from tokenmarket.backoffice import prices
-from tokenmarket.catalog import CatalogSource, load_shipped
-from tokenmarket.core.routing import AVAILABLE
+from tokenmarket.catalog import load_shipped
 from tokenmarket.store import audit_rows
 
 SECRET = "sk-never-shown-0123456789"
@@ -20,8 +17,6 @@ CHANGE = {"model": "deepseek-flash", "provider": "deepseek", "price": PRICE, "re
 
 @pytest.fixture
 async def operator(desk: Desk) -> str:
-    desk.parts.catalog = CatalogSource(load_shipped())
-    desk.parts.outbound = SimpleNamespace(in_flight=lambda _: 0, state=lambda _: AVAILABLE)
     return (await desk.key("", "operator", giver="operator")).token
 
 
