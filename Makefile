@@ -27,16 +27,19 @@ setup: $(DEV) ## install everything for development into .venv (does nothing whe
 run: $(RUN) ## start the gateway (PORT=8080 HOST=127.0.0.1 DATA=./data)
 	@exec $(BIN)/tokenmarket serve --host "$(HOST)" --port "$(PORT)" --data "$(DATA)"
 
-# Tests marked `serial` first, alone; then the others side by side. Exit 5 says that a call
-# found no test: that is right for one of the two calls (think of ARGS='-k name'), not for both.
+# Tests marked `serial` first, alone; then those of the browser, then all others, side by side. Exit 5
+# says that a call found no test: that is right for some calls (think of ARGS='-k name'), not for all.
 # tools/chromium.sh is done in a moment where Chromium is there.
 test: $(DEV) ## run all tests (ARGS='tests/unit -k name -x' to choose, WORKERS=2)
 	@sh tools/chromium.sh
-	@alone=0; $(BIN)/python -m pytest -q -m serial $(ARGS) || alone=$$?; \
-	beside=0; $(BIN)/python -m pytest -n $(WORKERS) -m 'not serial' $(ARGS) || beside=$$?; \
-	if [ $$alone -eq 5 ] && [ $$beside -eq 5 ]; then echo 'make test: no test was found' >&2; exit 5; fi; \
-	if [ $$alone -ne 0 ] && [ $$alone -ne 5 ]; then exit $$alone; fi; \
-	if [ $$beside -ne 0 ] && [ $$beside -ne 5 ]; then exit $$beside; fi
+	@worst=5; run() { \
+	  status=0; $(BIN)/python -m pytest "$$@" $(ARGS) || status=$$?; \
+	  if [ $$status -ne 5 ] && { [ $$worst -eq 5 ] || [ $$worst -eq 0 ]; }; then worst=$$status; fi; }; \
+	run -q -m 'serial and not browser'; \
+	run -n $(WORKERS) -m browser; \
+	run -n $(WORKERS) -m 'not serial and not browser'; \
+	if [ $$worst -eq 5 ]; then echo 'make test: no test was found' >&2; fi; \
+	exit $$worst
 
 check: $(DEV) ## formatting, lint, types, import contracts, rules of the tree
 	$(BIN)/ruff format --check .

@@ -60,6 +60,14 @@ class Site:
         page.goto(f"{self.url}/{lang}{path}")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Playwright's loop runs in its thread until the end: these tests have a process of their own
+    (``make test``), because no other test could run a loop there."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker("browser")
+
+
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The server that most tests share; they leave things behind in it."""

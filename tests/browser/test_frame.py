@@ -1,21 +1,11 @@
-"""What holds for the whole site: first visit, theme, headers, weight (journeys 3 and 27)."""
+"""What holds for the whole site: first visit, theme, headers (journeys 3 and 27)."""
 
 import http.client
 
 import pytest
 from playwright.sync_api import Page as BrowserPage
-from playwright.sync_api import Response
 
-from tests.browser.addresses import address, role_for, shown
 from tests.browser.conftest import Site
-from tokenmarket.web.site.pages import Page
-
-KB = 1_000
-# design/web.md section 9, transferred bytes
-CONSOLE_BYTES_MAX, PUBLIC_BYTES_MAX = 110 * KB, 100 * KB
-SCRIPT_BYTES_MAX, STYLE_BYTES_MAX = 30 * KB, 14 * KB
-REQUESTS_MAX = 10
-PAGES = pytest.mark.parametrize("row", shown(), ids=lambda row: row.path)
 
 
 def ask(site: Site, path: str, **headers: str) -> http.client.HTTPResponse:
@@ -68,25 +58,6 @@ def test_every_answer_carries_the_headers_of_safety(site: Site) -> None:
         assert "require-trusted-types-for 'script'" in policy, path
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["x-request-id"].startswith("req_")
-
-
-@PAGES
-def test_what_a_page_weighs(page: BrowserPage, site: Site, row: Page) -> None:
-    role = role_for(row)
-    if role is not None:
-        site.sign_in(page, role)
-    answers: list[Response] = []
-    page.on("response", lambda answer: answers.append(answer))
-    page.goto(f"{site.url}/en{address(row, site)}", wait_until="networkidle")
-    sizes: dict[str, int] = {}
-    for answer in answers:
-        kind = answer.request.resource_type
-        sizes[kind] = sizes.get(kind, 0) + answer.request.sizes()["responseBodySize"]
-    public = row.policy.kind == "public"
-    assert sum(sizes.values()) <= (PUBLIC_BYTES_MAX if public else CONSOLE_BYTES_MAX), sizes
-    assert sizes.get("script", 0) <= SCRIPT_BYTES_MAX, sizes
-    assert sizes.get("stylesheet", 0) <= STYLE_BYTES_MAX, sizes
-    assert len(answers) <= REQUESTS_MAX, [answer.url for answer in answers]
 
 
 def test_j27_the_theme_stays_and_is_there_before_the_first_paint(
