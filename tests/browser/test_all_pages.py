@@ -1,9 +1,8 @@
 """Every page of the table, in both languages and themes, wide and narrow (journeys 1, 2, 30).
 
 What holds for all: it is light; it opens for who may see it; axe finds nothing; nothing is wider
-than the
-screen; the language switch keeps path, query and anchor. That no English is left in Chinese is
-sure because the server runs with strict texts: a missing translation is a 500.
+than the screen; the language switch keeps path, query and anchor. That no English is left in
+Chinese is sure because the server runs with strict texts: a missing translation is a 500.
 """
 
 from pathlib import Path
