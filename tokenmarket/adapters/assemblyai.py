@@ -67,7 +67,7 @@ class AssemblyTranscription(Transcription):
 
     def _state(self, request: Request, route: Route, head: Head, body: bytes) -> Reply | Again:
         document = document_of(body)
-        status, job = document.get("status"), text(document.get("id"))
+        status, job = text(document.get("status")), text(document.get("id"))
         if status == "completed":
             return _reply(document, request, route)
         if status == "error":

@@ -92,7 +92,7 @@ class DashScopeImages(PictureAdapter):
         if task_id is not None:
             path = f"/api/v1/tasks/{quote(task_id, safe='')}"
             ask = partial(_asked, route, path)
-            state = output.get("task_status")
+            state = text(output.get("task_status"))
             return again(ask, path=path, from_root=True) if state in _WAITING else ask(document)
         produced = _of_choices(output)
         if not produced:
@@ -109,7 +109,7 @@ def _is_old(route: Route) -> bool:
 
 def _asked(route: Route, path: str, document: dict[str, object]) -> Reply | Again:
     output = mapping(document.get("output"))
-    state = output.get("task_status")
+    state = text(output.get("task_status"))
     if state in _WAITING:
         return again(partial(_asked, route, path), path=path, from_root=True)
     if state == "SUCCEEDED":

@@ -90,7 +90,7 @@ class DashScopeTranscription(Transcription):
     def _state(self, request: Request, route: Route, head: Head, body: bytes) -> Reply | Again:
         document = document_of(body)
         output = mapping(document.get("output"))
-        status, task = output.get("task_status"), text(output.get("task_id"))
+        status, task = text(output.get("task_status")), text(output.get("task_id"))
         if status in _PENDING and task is not None and _ID.fullmatch(task):
             poll = UpstreamRequest(f"/api/v1/tasks/{task}", (), b"", method="GET", from_root=True)
             return Again(poll, partial(self._state, request, route), POLL_S)

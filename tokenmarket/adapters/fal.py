@@ -101,7 +101,7 @@ def _put_size(wanted: Wanted, body: dict[str, object]) -> None:
 def _asked(
     route: Route, status_url: str, response_url: str, document: dict[str, object]
 ) -> Reply | Again:
-    state = document.get("status")
+    state = text(document.get("status"))
     if state in _WAITING:
         return again(partial(_asked, route, status_url, response_url), url=status_url)
     if state != "COMPLETED":

@@ -97,7 +97,7 @@ def _check(document: dict[str, object]) -> None:
 def _asked(route: Route, path: str, document: dict[str, object]) -> Reply | Again:
     _check(document)
     task = mapping(document.get("data"))
-    state = task.get("task_status")
+    state = text(task.get("task_status"))
     if state in _WAITING:
         return again(partial(_asked, route, path), path=path)
     if state == "succeed":

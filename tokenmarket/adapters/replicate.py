@@ -98,7 +98,7 @@ def _put_pictures(wanted: Wanted, given: dict[str, object]) -> None:
 
 
 def _asked(route: Route, document: dict[str, object]) -> Reply | Again:
-    state = document.get("status")
+    state = text(document.get("status"))
     if state in _WAITING:
         url = text(mapping(document.get("urls")).get("get"))
         if url is None:
