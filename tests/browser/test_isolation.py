@@ -18,7 +18,7 @@ import pytest
 from tests.browser.addresses import SAMPLES, address
 from tests.browser.conftest import Site
 from tests.support import paid_things
-from tests.support.residents import ROLES
+from tests.support.residents import ROLES, team
 from tests.support.server import Answer, until
 from tokenmarket.core.roles import PERMISSIONS, may
 from tokenmarket.web.manage.endpoint import ANY, OPERATOR, PREFIX, Endpoint
@@ -118,6 +118,11 @@ MADE: dict[str, Callable[[Site, str, str], str]] = {
     "/webhooks": lambda site, path, key: posted(
         site, path, key, {"url": "https://receiver.example/in", "events": ["video.completed"]}
     ),
+    "/invitations": lambda site, path, key: posted(
+        site, path, key, {"email": "invited@example.test", "role": "viewer"}
+    ),
+    "/teams": lambda site, _path, _key: team(site.server.data, site.org_id, "Isolation"),
+    "/teams/{id}/members": lambda site, path, key: joined(site, path, key),
     "/webhooks/{id}/deliveries": lambda site, path, key: posted(
         site, path.removesuffix("/deliveries") + "/test", key, {}
     ),
@@ -128,6 +133,13 @@ def posted(site: Site, path: str, key: str, body: dict[str, Any]) -> str:
     answer = site.server.call("POST", PREFIX + path, body, key=key)
     assert answer.status == 200, answer.body
     return answer.json["id"]
+
+
+def joined(site: Site, path: str, key: str) -> str:
+    """Somebody who is in the team of ``path``."""
+    user_id = site.people["viewer"].user_id
+    posted(site, path, key, {"user_id": user_id})
+    return user_id
 
 
 def managed(site: Site, row: Endpoint, key: str | None, path: str) -> Answer:
