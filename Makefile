@@ -27,19 +27,10 @@ setup: $(DEV) ## install everything for development into .venv (does nothing whe
 run: $(RUN) ## start the gateway (PORT=8080 HOST=127.0.0.1 DATA=./data)
 	@exec $(BIN)/tokenmarket serve --host "$(HOST)" --port "$(PORT)" --data "$(DATA)"
 
-# Tests marked `serial` first, alone; then those of the browser, then all others, side by side. Exit 5
-# says that a call found no test: that is right for some calls (think of ARGS='-k name'), not for all.
 # tools/chromium.sh is done in a moment where Chromium is there.
 test: $(DEV) ## run all tests (ARGS='tests/unit -k name -x' to choose, WORKERS=2)
 	@sh tools/chromium.sh
-	@worst=5; run() { \
-	  status=0; $(BIN)/python -m pytest "$$@" $(ARGS) || status=$$?; \
-	  if [ $$status -ne 5 ] && { [ $$worst -eq 5 ] || [ $$worst -eq 0 ]; }; then worst=$$status; fi; }; \
-	run -q -m 'serial and not browser'; \
-	run -n $(WORKERS) -m browser; \
-	run -n $(WORKERS) -m 'not serial and not browser'; \
-	if [ $$worst -eq 5 ]; then echo 'make test: no test was found' >&2; fi; \
-	exit $$worst
+	@WORKERS=$(WORKERS) sh tools/test.sh $(ARGS)
 
 check: $(DEV) ## formatting, lint, types, import contracts, rules of the tree
 	$(BIN)/ruff format --check .

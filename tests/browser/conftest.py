@@ -11,9 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    expect,
+    sync_playwright,
+)
 
-from tests.support.residents import Person, populate, set_exchange_rate, user_id
+from tests.support.residents import Person, populate, session, set_exchange_rate, user_id
 from tests.support.server import Server
 
 CHROMIUM = shutil.which("chromium")
@@ -43,8 +50,9 @@ class Site:
 
     def sign_in(self, page: Page, role: str) -> None:
         """The page belongs to the person of this role from now on."""
-        person = self.people[role]
-        page.context.add_cookies([{"name": "tm_session", "value": person.token, "url": self.url}])
+        # a new session: pages that want a fresh password take one that is minutes old
+        token = session(self.server.data, self.people[role].user_id)
+        page.context.add_cookies([{"name": "tm_session", "value": token, "url": self.url}])
 
     def set_exchange_rate(self, cny: str, day: str) -> None:
         """What prices are shown at in CNY."""
@@ -96,6 +104,7 @@ def served(folder: Path, **environment: str) -> Iterator[Site]:
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("Chromium is absent")
+    expect.set_options(timeout=20_000)  # a busy machine is slow, not wrong
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         try:

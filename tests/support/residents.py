@@ -77,6 +77,22 @@ def user_id(data: Path, email: str) -> str:
         return thread.submit(asyncio.run, find()).result()
 
 
+def session(data: Path, user_id: str) -> str:
+    """The token of a new session, whose password was given just now."""
+
+    async def make() -> str:
+        database = await Database.open(data / "tokenmarket.db", beside=True)
+        try:
+            secret = root_of(data).derive(sealing.SESSIONS)
+            sessions = Sessions(database, SystemClock(), secret)
+            return await sessions.open(user_id, address="127.0.0.1", agent="test")
+        finally:
+            await database.close()
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, make()).result()
+
+
 def one_time(data: Path, purpose: Purpose, user_id: str) -> str:
     """The token of a new one-time link."""
 
