@@ -21,6 +21,7 @@ WIDTHS = (320, 390, 720, 768)  # 720: 1440 at 200 %
 PAGES = pytest.mark.parametrize("row", shown(), ids=lambda row: row.path)
 HTML_LANG = {"en": "en", "zh": "zh-CN"}
 # A theme changes colours and nothing else.
+GENERATED = ("/docs/api/reference", "/docs/api/management")
 COLOURS = ["color-contrast", "link-in-text-block"]
 
 KB = 1_000
@@ -65,9 +66,11 @@ def test_page(page: BrowserPage, site: Site, row: Page, lang: str) -> None:
     assert page.evaluate("document.documentElement.lang") == HTML_LANG[lang]
     assert page.title().strip()
     check_weight(row, answers)
-    # colours are those of the theme, not of the language
-    assert violations(page, colours=lang == "en") == [], path
-    if lang == "en":
+    # Colours are those of the theme, not of the language. The two references are one template over
+    # a thousand rows: half a minute of axe, once.
+    if lang == "en" or not row.path.endswith(GENERATED):
+        assert violations(page, colours=lang == "en") == [], path
+    if lang == "en" and not row.path.endswith(GENERATED):
         page.evaluate("document.documentElement.dataset.theme = 'dark'")
         assert violations(page, COLOURS) == [], (path, "dark")
     for width in WIDTHS:

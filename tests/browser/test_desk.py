@@ -12,6 +12,13 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import Complaints, Site
 from tests.support.server import Sandbox, until
 
+
+@pytest.fixture(scope="module")
+def site(quiet_site: Site) -> Site:
+    """What an operator changes here (providers, routes, prices) is not for other tests."""
+    return quiet_site
+
+
 LANGS = pytest.mark.parametrize("lang", ["en", "zh"])
 SAVE = {"en": "Save", "zh": "保存"}
 KEY = "sk-upstream-0123456789abcdef"
