@@ -106,16 +106,18 @@ def _bucket_url(value: object) -> str:
     return text
 
 
-def _networks(value: object) -> tuple[Network, ...]:
-    parts: list[object]
+def _listed(value: object, advice: str) -> list[object]:
+    """The parts of a TOML list, or of a text with commas."""
     if isinstance(value, str):
-        parts = [part.strip() for part in value.split(",") if part.strip()]
-    elif isinstance(value, list):
-        parts = list(msgspec.convert(value, list[object]))
-    else:
-        raise ValueError('write a list of networks, as in ["10.0.0.0/8"]')
+        return [part.strip() for part in value.split(",") if part.strip()]
+    if isinstance(value, list):
+        return list(msgspec.convert(value, list[object]))
+    raise ValueError(advice)
+
+
+def _networks(value: object) -> tuple[Network, ...]:
     networks: list[Network] = []
-    for part in parts:
+    for part in _listed(value, 'write a list of networks, as in ["10.0.0.0/8"]'):
         if not isinstance(part, str):
             raise ValueError(f"{part!r} is not a network; write one as in 10.0.0.0/8")
         try:
@@ -127,15 +129,8 @@ def _networks(value: object) -> tuple[Network, ...]:
 
 def _origins(value: object) -> tuple[str, ...]:
     """``host:port``, as ``core/addresses.endpoint`` writes it."""
-    parts: list[object]
-    if isinstance(value, str):
-        parts = [part.strip() for part in value.split(",") if part.strip()]
-    elif isinstance(value, list):
-        parts = list(msgspec.convert(value, list[object]))
-    else:
-        raise ValueError('write a list of host:port, as in ["10.0.0.7:8443"]')
     origins: list[str] = []
-    for part in parts:
+    for part in _listed(value, 'write a list of host:port, as in ["10.0.0.7:8443"]'):
         if not isinstance(part, str) or not re.fullmatch(r"\S+:[0-9]{1,5}", part, re.ASCII):
             raise ValueError(f"{part!r} is not host:port; write one as in 10.0.0.7:8443")
         origins.append(endpoint(f"http://{part}"))

@@ -5,9 +5,11 @@ of signing in (argon2) is left out, because tests of the sign-in pages do that t
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from tokenmarket.accounts import admin, people, teams
 from tokenmarket.accounts import members as inviting
@@ -23,6 +25,7 @@ from tokenmarket.store.database import Database
 
 ROLES = ("owner", "admin", "billing", "developer", "viewer")
 PASSWORD = "correct horse battery"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -42,122 +45,100 @@ def root_of(data: Path) -> Root:
 def populate(data: Path) -> dict[str, Person]:
     """One person per role in the organisation ``demo``, an operator, and a stranger who is owner of
     another organisation."""
-    with ThreadPoolExecutor(1) as thread:  # Playwright has a loop in this one
-        return thread.submit(asyncio.run, _populate(data)).result()
+    return with_database(data, lambda database: _populate(database, root_of(data)))
+
+
+def with_database(data: Path, work: Callable[[Database], Awaitable[T]]) -> T:
+    """``work`` on the server's own database, in a thread: Playwright has a loop in this one."""
+
+    async def run() -> T:
+        database = await Database.open(data / "tokenmarket.db", beside=True)
+        try:
+            return await work(database)
+        finally:
+            await database.close()
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, run()).result()
 
 
 def set_exchange_rate(data: Path, cny: str, day: str) -> None:
     """As an operator does on the settings page."""
 
-    async def write() -> None:
-        database = await Database.open(data / "tokenmarket.db", beside=True)
-        try:
-            async with database.begin() as conn:
-                await facts.set_exchange_rate(conn, cny, day, now_us=1, actor="test")
-        finally:
-            await database.close()
+    async def write(database: Database) -> None:
+        async with database.begin() as conn:
+            await facts.set_exchange_rate(conn, cny, day, now_us=1, actor="test")
 
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, write()).result()
+    with_database(data, write)
 
 
 def user_id(data: Path, email: str) -> str:
     """Of somebody who has an account."""
-
-    async def find() -> str:
-        database = await Database.open(data / "tokenmarket.db", beside=True)
-        try:
-            user = await people.find_by_email(database, email)
-        finally:
-            await database.close()
-        assert user is not None
-        return user.id
-
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, find()).result()
+    user = with_database(data, lambda database: people.find_by_email(database, email))
+    assert user is not None
+    return user.id
 
 
 def session(data: Path, user_id: str) -> str:
     """The token of a new session, whose password was given just now."""
+    secret = root_of(data).derive(sealing.SESSIONS)
 
-    async def make() -> str:
-        database = await Database.open(data / "tokenmarket.db", beside=True)
-        try:
-            secret = root_of(data).derive(sealing.SESSIONS)
-            sessions = Sessions(database, SystemClock(), secret)
-            return await sessions.open(user_id, address="127.0.0.1", agent="test")
-        finally:
-            await database.close()
+    async def make(database: Database) -> str:
+        sessions = Sessions(database, SystemClock(), secret)
+        return await sessions.open(user_id, address="127.0.0.1", agent="test")
 
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, make()).result()
+    return with_database(data, make)
 
 
 def one_time(data: Path, purpose: Purpose, user_id: str) -> str:
     """The token of a new one-time link."""
+    secret = root_of(data).derive(sealing.LINKS)
 
-    async def make() -> str:
-        database = await Database.open(data / "tokenmarket.db", beside=True)
-        try:
-            links = Links(database, SystemClock(), root_of(data).derive(sealing.LINKS))
-            return await links.make(purpose, user_id, lifetime_s=3_600)
-        finally:
-            await database.close()
+    async def make(database: Database) -> str:
+        links = Links(database, SystemClock(), secret)
+        return await links.make(purpose, user_id, lifetime_s=3_600)
 
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, make()).result()
+    return with_database(data, make)
 
 
 def invitation(data: Path, org_id: str, email: str, role: str) -> str:
     """The token of a new invitation by an owner."""
+    clock, secret = SystemClock(), root_of(data).derive(sealing.LINKS)
 
-    async def make() -> str:
-        database = await Database.open(data / "tokenmarket.db", beside=True)
-        clock = SystemClock()
-        try:
-            links = Links(database, clock, root_of(data).derive(sealing.LINKS))
-            token, _ = await inviting.invite(
-                database,
-                links,
-                org_id,
-                email=email,
-                role=role,
-                by=inviting.By("test", "owner"),
-                now_us=clock.wall_us(),
-            )
-            return token
-        finally:
-            await database.close()
+    async def make(database: Database) -> str:
+        token, _ = await inviting.invite(
+            database,
+            Links(database, clock, secret),
+            org_id,
+            email=email,
+            role=role,
+            by=inviting.By("test", "owner"),
+            now_us=clock.wall_us(),
+        )
+        return token
 
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, make()).result()
+    return with_database(data, make)
 
 
 def team(data: Path, org_id: str, name: str) -> str:
     """The id of a team of this name, made if there is none."""
 
-    async def make() -> str:
-        database = await Database.open(data / "tokenmarket.db", beside=True)
-        try:
-            for view in await teams.of_org(database, org_id):
-                if view.row.name == name:
-                    return view.row.id
-            now_us = SystemClock().wall_us()
-            wishes = teams.TeamWishes(name)
-            made = await teams.create(database, org_id, wishes, now_us=now_us, by="test")
-            return made.id
-        finally:
-            await database.close()
+    async def make(database: Database) -> str:
+        for view in await teams.of_org(database, org_id):
+            if view.row.name == name:
+                return view.row.id
+        now_us = SystemClock().wall_us()
+        wishes = teams.TeamWishes(name)
+        made = await teams.create(database, org_id, wishes, now_us=now_us, by="test")
+        return made.id
 
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, make()).result()
+    return with_database(data, make)
 
 
-async def _populate(data: Path) -> dict[str, Person]:
-    database = await Database.open(data / "tokenmarket.db", beside=True)
+async def _populate(database: Database, root: Root) -> dict[str, Person]:
     clock = SystemClock()
     now_us = clock.wall_us()
-    sessions = Sessions(database, clock, root_of(data).derive(sealing.SESSIONS))
+    sessions = Sessions(database, clock, root.derive(sealing.SESSIONS))
     passwords = Passwords()
     found: dict[str, Person] = {}
     try:
@@ -184,5 +165,4 @@ async def _populate(data: Path) -> dict[str, Person]:
             found[role] = Person(user.id, user.email, token)
     finally:
         passwords.close()
-        await database.close()
     return found

@@ -48,12 +48,8 @@ async def credit_payment(
     """
     check_amount(amount_nano)
     await open_cash(conn, org_id, now_us)
-    name, psp_side = f"{psp}:{payment_id}:{part}", accounts.clearing(psp)
-    reason = ""
-    if foreign is not None:
-        psp_side = accounts.exchange("USD")
-        reason = f"{foreign.currency} {foreign.rate}"
-        await _exchange(conn, name, psp, foreign, ref, now_us, incoming=True)
+    name = f"{psp}:{payment_id}:{part}"
+    psp_side, reason = await _psp_side(conn, name, psp, foreign, ref, now_us, incoming=True)
     item = Transfer(
         name, org_id, "topup", psp_side, accounts.cash(org_id), amount_nano, ref, reason, now_us
     )
@@ -76,12 +72,8 @@ async def take_back(
     """A payment goes back; ``kind`` is topup_refund or chargeback. Returns what became a debt."""
     check_amount(amount_nano)
     await open_cash(conn, org_id, now_us)
-    name, psp_side = f"{psp}:{payment_id}:{part}", accounts.clearing(psp)
-    reason = ""
-    if foreign is not None:
-        psp_side = accounts.exchange("USD")
-        reason = f"{foreign.currency} {foreign.rate}"
-        await _exchange(conn, name, psp, foreign, ref, now_us, incoming=False)
+    name = f"{psp}:{payment_id}:{part}"
+    psp_side, reason = await _psp_side(conn, name, psp, foreign, ref, now_us, incoming=False)
     cash = accounts.cash(org_id)
     free = (await account_state(conn, cash))[0]
     from_cash = min(max(free, 0), amount_nano)
@@ -120,6 +112,24 @@ async def collect_debt(conn: Connection, org_id: str, now_us: int) -> int:
     name = f"{debt}:{credits}"  # what was collected before names what is collected now
     await move(conn, Transfer(name, org_id, "debt", cash, debt, amount_nano, debt, "", now_us))
     return amount_nano
+
+
+async def _psp_side(
+    conn: Connection,
+    name: str,
+    psp: str,
+    foreign: Foreign | None,
+    ref: str,
+    now_us: int,
+    *,
+    incoming: bool,
+) -> tuple[str, str]:
+    """(the account facing the customer's, the reason): the provider's, or the exchange in USD after
+    the other currency's own transfer was made."""
+    if foreign is None:
+        return accounts.clearing(psp), ""
+    await _exchange(conn, name, psp, foreign, ref, now_us, incoming=incoming)
+    return accounts.exchange("USD"), f"{foreign.currency} {foreign.rate}"
 
 
 async def _exchange(

@@ -42,16 +42,6 @@ def day_of_bucket(number: int) -> date:
     return _EPOCH + timedelta(days=number)
 
 
-def day_number(day: date) -> int:
-    """The bucket of a day."""
-    return (day - _EPOCH).days
-
-
-def hour_of_bucket(number: int) -> datetime:
-    """The local time, without a zone, at which a bucket of ``hours_of`` begins."""
-    return datetime.combine(_EPOCH, datetime.min.time()) + timedelta(hours=number)
-
-
 def _offsets(zone: ZoneInfo, from_us: int, to_us: int) -> tuple[tuple[int, int], ...]:
     """(valid until, offset) for every offset between two times."""
     found: list[tuple[int, int]] = []

@@ -10,7 +10,7 @@ from tokenmarket.store.tables import audit_event
 
 
 class AuditRow(msgspec.Struct, frozen=True):
-    """One line; ``detail`` is a JSON object."""
+    """One line; ``detail`` is a JSON object without secrets."""
 
     seq: int
     at_us: int
@@ -27,12 +27,15 @@ async def audit_lines(
     org_id: str | None = None,
     actor: str = "",
     action: str = "",
+    action_start: str = "",
+    subject: str = "",
     before_seq: int | None = None,
     limit: int = 50,
 ) -> list[AuditRow]:
     """Lines older than ``before_seq``; ``org_id`` None: of the whole installation.
 
-    ``action`` is a whole name or a group (``key`` for all of ``key.…``).
+    ``action`` is a whole name or a group (``key`` for all of ``key.…``), ``action_start`` any
+    beginning of one; ``subject`` is the object.
     """
     names = AuditRow.__struct_fields__
     query = select(*(audit_event.c[name] for name in names)).order_by(audit_event.c.seq.desc())
@@ -43,6 +46,10 @@ async def audit_lines(
     if action:
         exact = audit_event.c.action == action
         query = query.where(exact | audit_event.c.action.startswith(f"{action}.", autoescape=True))
+    if action_start:
+        query = query.where(audit_event.c.action.startswith(action_start, autoescape=True))
+    if subject:
+        query = query.where(audit_event.c.object == subject)
     if before_seq is not None:
         query = query.where(audit_event.c.seq < before_seq)
     rows = (await conn.execute(query.limit(limit))).mappings()

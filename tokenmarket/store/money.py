@@ -19,13 +19,10 @@ from collections.abc import Sequence
 
 from sqlalchemy import (
     DDL,
-    BigInteger,
     CheckConstraint,
-    Column,
     ColumnElement,
     Index,
     Table,
-    Text,
     case,
     event,
     func,
@@ -34,20 +31,14 @@ from sqlalchemy import (
 )
 
 from tokenmarket.store.database import Database
+from tokenmarket.store.tables import int_column as _int
 from tokenmarket.store.tables import metadata
+from tokenmarket.store.tables import text_column as _text
 from tokenmarket.store.task_tables import task
 
 NANO_MAX = 9_000_000_000_000_000_000  # what an account can have moved in its life
 NEVER_US = 9_000_000_000_000_000_000
 DAY_US = 86_400_000_000
-
-
-def _text(name: str, *, key: bool = False) -> Column[str]:
-    return Column(name, Text, primary_key=key, nullable=False)
-
-
-def _int(name: str, *, key: bool = False) -> Column[int]:
-    return Column(name, BigInteger, primary_key=key, nullable=False, autoincrement=False)
 
 
 account = Table(

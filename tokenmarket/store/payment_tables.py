@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from sqlalchemy import (
     DDL,
-    BigInteger,
     CheckConstraint,
     Column,
     Index,
@@ -24,16 +23,9 @@ from sqlalchemy import (
     event,
 )
 
+from tokenmarket.store.tables import int_column as _int
 from tokenmarket.store.tables import metadata
-
-
-def _text(name: str, *, key: bool = False) -> Column[str]:
-    return Column(name, Text, primary_key=key, nullable=False)
-
-
-def _int(name: str, *, key: bool = False) -> Column[int]:
-    return Column(name, BigInteger, primary_key=key, nullable=False, autoincrement=False)
-
+from tokenmarket.store.tables import text_column as _text
 
 topup_order = Table(
     "topup_order",

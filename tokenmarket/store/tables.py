@@ -35,6 +35,17 @@ metadata = MetaData(
     }
 )
 
+
+def text_column(name: str, *, key: bool = False) -> Column[str]:
+    """A text that is always there."""
+    return Column(name, Text, primary_key=key, nullable=False)
+
+
+def int_column(name: str, *, key: bool = False) -> Column[int]:
+    """A number that is always there, and never given by the database."""
+    return Column(name, BigInteger, primary_key=key, nullable=False, autoincrement=False)
+
+
 # A CHECK holds for NULL, so "no limit" passes.
 _NOT_NEGATIVE = (
     "rpm >= 0 AND tpm >= 0 AND concurrency >= 0"

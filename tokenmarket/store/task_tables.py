@@ -12,18 +12,12 @@ What a reader must know:
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Table, Text, text
+from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Table, text
 
 from tokenmarket.core.tasks import TERMINAL
+from tokenmarket.store.tables import int_column as _int
 from tokenmarket.store.tables import metadata
-
-
-def _text(name: str, *, key: bool = False) -> Column[str]:
-    return Column(name, Text, primary_key=key, nullable=False)
-
-
-def _int(name: str) -> Column[int]:
-    return Column(name, BigInteger, nullable=False)
+from tokenmarket.store.tables import text_column as _text
 
 
 def _maybe(name: str) -> Column[int]:

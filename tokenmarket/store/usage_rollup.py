@@ -37,6 +37,7 @@ from sqlalchemy.dialects.sqlite import insert as insert_or_add
 
 from tokenmarket.store.database import Connection, Database
 from tokenmarket.store.money import usage_event
+from tokenmarket.store.tables import int_column as _int
 from tokenmarket.store.tables import meta, metadata
 
 QUARTER_US: Final = 900_000_000
@@ -49,10 +50,6 @@ DIMENSIONS = ("model", "provider", "key_id", "operation", "status", "error_code"
 TOKENS = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens")
 SUMS = ("requests", "charge_nano", "uncollected_nano", *TOKENS, "duration_us")
 _NUMBERS = ("failed", *SUMS)
-
-
-def _int(name: str, *, key: bool = False) -> Column[int]:
-    return Column(name, BigInteger, primary_key=key, nullable=False, autoincrement=False)
 
 
 usage_rollup = Table(

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import msgspec
-from sqlalchemy import and_, delete, func, insert, literal_column, select, update
+from sqlalchemy import and_, delete, insert, literal_column, select, update
 
+from tokenmarket.store import turns
 from tokenmarket.store.database import Connection, Database
 from tokenmarket.store.money import NEVER_US, worker
 from tokenmarket.store.money_moves import money_transaction
@@ -82,38 +83,20 @@ async def claim_due(
     as one more attempt. Those of endpoints that are off, or ``busy`` (ids), wait; of one endpoint
     at most ``each`` are taken, so that no other waits for a slow one."""
     on = select(webhook_endpoint.c.id).where(webhook_endpoint.c.disabled_us == 0)
-    order = (_dispatches.next_attempt_us, _dispatches.id)
-    place = func.row_number().over(partition_by=_dispatches.endpoint_id, order_by=order)
-    waiting = (
-        select(_dispatches.id, _dispatches.next_attempt_us, place.label("place"))
-        .where(
-            _open,
-            _dispatches.next_attempt_us <= now_us,
-            _dispatches.lease_until_us <= now_us,
-            _dispatches.endpoint_id.in_(on),
-            _dispatches.endpoint_id.not_in(list(busy)),
-        )
-        .subquery()
-    )
-    due = (
-        select(waiting.c.id)
-        .where(waiting.c.place <= each)
-        .order_by(waiting.c.next_attempt_us, waiting.c.id)
-        .limit(limit)
+    due = turns.due(
+        webhook_dispatch,
+        _dispatches.endpoint_id,
+        _open,
+        _dispatches.endpoint_id.in_(on),
+        now_us=now_us,
+        limit=limit,
+        busy=busy,
+        each=each,
     )
     async with database.read() as conn:
         if (await conn.execute(due.limit(1))).first() is None:
             return []
-    claim = (
-        update(webhook_dispatch)
-        .where(_dispatches.id.in_(due))
-        .values(
-            lease_owner=owner,
-            lease_until_us=now_us + lease_us,
-            attempts=_dispatches.attempts + 1,
-        )
-        .returning(_dispatches.id)
-    )
+    claim = turns.lease(webhook_dispatch, due, owner, now_us + lease_us).returning(_dispatches.id)
     async with money_transaction(database) as conn:
         claimed = [str(row[0]) for row in (await conn.execute(claim)).all()]
         query = (

@@ -11,11 +11,12 @@ import os
 from collections.abc import Collection
 
 import msgspec
-from sqlalchemy import func, insert, literal_column, select, update
+from sqlalchemy import insert, literal_column, select, update
 from sqlalchemy.dialects.sqlite import insert as insert_or_skip
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tokenmarket.core import ids, sealing
+from tokenmarket.store import turns
 from tokenmarket.store.database import Database
 from tokenmarket.store.money import NEVER_US
 from tokenmarket.store.money_moves import money_transaction
@@ -91,33 +92,11 @@ async def claim_due(
     """Lease up to ``limit`` due notices to ``owner``; each counts as one more attempt. ``busy``
     organisations wait, and of one at most ``each`` are taken."""
     table = webhook_delivery
-    order = (table.c.next_attempt_us, table.c.id)
-    place = func.row_number().over(partition_by=table.c.org_id, order_by=order)
-    waiting = (
-        select(table.c.id, table.c.next_attempt_us, place.label("place"))
-        .where(
-            _open,
-            table.c.next_attempt_us <= now_us,
-            table.c.lease_until_us <= now_us,
-            table.c.org_id.not_in(list(busy)),
-        )
-        .subquery()
-    )
-    due = (
-        select(waiting.c.id)
-        .where(waiting.c.place <= each)
-        .order_by(waiting.c.next_attempt_us, waiting.c.id)
-        .limit(limit)
-    )
+    due = turns.due(table, table.c.org_id, _open, now_us=now_us, limit=limit, busy=busy, each=each)
     async with database.read() as conn:
         if (await conn.execute(due.limit(1))).first() is None:
             return []
-    claim = (
-        update(table)
-        .where(table.c.id.in_(due))
-        .values(lease_owner=owner, lease_until_us=now_us + lease_us, attempts=table.c.attempts + 1)
-        .returning(*table.columns)
-    )
+    claim = turns.lease(table, due, owner, now_us + lease_us).returning(*table.columns)
     async with money_transaction(database) as conn:
         rows = [Delivery(*found) for found in (await conn.execute(claim)).all()]
     return sorted(rows, key=lambda row: (row.next_attempt_us, row.id))

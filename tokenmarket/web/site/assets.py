@@ -46,9 +46,6 @@ class Assets:
     def find(self, path: str) -> Asset | None:
         return self._files.get(path)
 
-    def text(self, path: str) -> str:
-        return self._files[path].body.decode("utf-8")
-
 
 def _read(folder: Traversable, prefix: str) -> list[tuple[str, Asset]]:
     found: list[tuple[str, Asset]] = []

@@ -23,7 +23,6 @@ from markupsafe import Markup, escape
 WIDTH = 720
 HEIGHT = 220
 SERIES_MAX = 5  # further ones are "other"
-POINTS_MAX = 400
 _LABELS = 8
 _TICKS = 4
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)

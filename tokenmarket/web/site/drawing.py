@@ -49,10 +49,6 @@ class Drawing:
             self._thread, _draw, environment, visit, template, context
         )
 
-    async def run(self, work: Callable[[], str]) -> str:
-        """Other slow work for a page (a chart, a document), in the same thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
 

@@ -11,10 +11,6 @@ from importlib.resources import files
 
 from babel.messages.pofile import read_po
 
-from tokenmarket.core.texts import N_
-
-__all__ = ["N_", "Texts", "load"]
-
 LANGUAGES = ("en", "zh")
 HTML_LANG = {"en": "en", "zh": "zh-CN"}
 LOCALE = {"en": "en_US", "zh": "zh_Hans_CN"}

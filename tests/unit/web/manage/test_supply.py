@@ -8,7 +8,7 @@ import pytest
 from tests.unit.web.manage.desk import NOW_US, Desk
 from tokenmarket.backoffice import prices
 from tokenmarket.catalog import load_shipped
-from tokenmarket.store import audit_rows
+from tokenmarket.store.audit import audit_lines
 
 SECRET = "sk-never-shown-0123456789"
 PRICE = [{"unit": "input_token", "usd": "2"}, {"unit": "output_token", "usd": "4"}]
@@ -39,7 +39,7 @@ async def test_a_provider_and_its_keys(desk: Desk, operator: str) -> None:
     gone = await desk.ask(operator, "DELETE", f"/admin/providers/own/keys/{key.json['id']}")
     assert gone.status == 200
     async with desk.database.read() as conn:
-        events = await audit_rows.page(conn, subject="own")
+        events = await audit_lines(conn, subject="own")
     assert [one.action.removeprefix("provider.") for one in events] == [
         "key.remove",
         "change",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from tokenmarket.store import accounts as rows
-from tokenmarket.store import audit_rows
+from tokenmarket.store.audit import audit_lines
 from tokenmarket.store.people import people_by_ids
 from tokenmarket.web.pages.admin.said import reading
 from tokenmarket.web.site.pages import Page
@@ -20,10 +20,10 @@ async def listing(visit: Visit) -> Response:
     query = visit.query
     before = query.get("before", "")
     async with reading(visit) as conn:
-        found = await audit_rows.page(
+        found = await audit_lines(
             conn,
             actor=query.get("actor", "").strip(),
-            action=query.get("action", "").strip(),
+            action_start=query.get("action", "").strip(),
             subject=query.get("object", "").strip(),
             before_seq=int(before) if before.isdecimal() and len(before) < 18 else None,
             limit=PAGE_EVENTS + 1,

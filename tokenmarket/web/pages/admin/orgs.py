@@ -9,8 +9,9 @@ from tokenmarket.accounts import members
 from tokenmarket.accounts.admin import Refused
 from tokenmarket.backoffice import groups, orgs
 from tokenmarket.core.money import nano_from_usd, usd_from_nano
-from tokenmarket.store import audit_rows, org_desk, org_groups
+from tokenmarket.store import org_desk, org_groups
 from tokenmarket.store.accounts import Limits
+from tokenmarket.store.audit import audit_lines
 from tokenmarket.web.pages.admin.said import WRONG, Entries, or_not_found, reading, said, whole
 from tokenmarket.web.site.pages import Page
 from tokenmarket.web.site.policy import OPERATOR
@@ -78,7 +79,7 @@ async def _detail(visit: Visit, errors: dict[str, str]) -> Response:
         await orgs.find(conn, org_id)
         line = await org_desk.find(conn, org_id)
         all_groups = await org_groups.listed(conn)
-        events = await audit_rows.page(conn, org_id=org_id, limit=20)
+        events = await audit_lines(conn, org_id=org_id, limit=20)
     if line is None:
         raise visit.not_found()
     balance = await parts.wallet.balance(org_id)

@@ -5,21 +5,14 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from tokenmarket.reports.names import names_of
-from tokenmarket.reports.requests import models_meant
+from tokenmarket.reports.requests import Listing
 from tokenmarket.store import report_names
 from tokenmarket.web.pages.console.requests import (
     NOBODY_NAMES,
-    SEEN,
-    choices,
-    fingerprint,
-    given,
-    links,
-    narrowed,
+    list_context,
     pretty,
-    range_names,
     read_filters,
 )
-from tokenmarket.web.pages.drawn import histogram
 from tokenmarket.web.pages.receipt_view import receipt_view
 from tokenmarket.web.site.pages import Page
 from tokenmarket.web.site.policy import OPERATOR
@@ -35,32 +28,16 @@ async def listing(visit: Visit) -> Response:
         async with parts.database.read() as conn:
             names = await names_of(conn, org_id)
     asked, problems = read_filters(visit, "24h")
-    meant = models_meant(asked.text, parts.catalog.current.models)
-    found = await parts.reports.requests.listing(org_id, asked, names, meant)
-    mark = fingerprint(found)
-    if visit.fragment and visit.query.get(SEEN) == mark:
-        return Response(status_code=204)
-    columns = await parts.reports.requests.histogram(org_id, asked, names, meant)
-    shown = {line.org_id for line in (*found.running, *found.lines)} | {org_id or ""}
-    async with parts.database.read() as conn:
-        org_names = await report_names.org_names(conn, sorted(shown - {""}))
     base = visit.url("/admin/requests")
+    shown = await list_context(visit, org_id, names, asked, base, org=org_id or "")
+    if shown is None:
+        return Response(status_code=204)
+    found: Listing = shown["found"]
+    orgs = {line.org_id for line in (*found.running, *found.lines)} | {org_id or ""}
+    async with parts.database.read() as conn:
+        org_names = await report_names.org_names(conn, sorted(orgs - {""}))
     return await visit.render(
-        "admin/requests.html",
-        nav="requests",
-        asked=asked,
-        names=names,
-        problems=problems,
-        found=found,
-        drawn=None if columns is None else histogram(visit, columns),
-        ranges=range_names(visit),
-        choices=await choices(visit, org_id, asked, names),
-        given=given(visit),
-        narrowed=narrowed(asked),
-        org_id=org_id,
-        org_names=org_names,
-        base=base,
-        **links(visit, base, found, mark, org=org_id or ""),
+        "admin/requests.html", problems=problems, org_id=org_id, org_names=org_names, **shown
     )
 
 

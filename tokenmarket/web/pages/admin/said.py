@@ -70,14 +70,6 @@ def moment_us(visit: Visit, text: str) -> int | None:
     return int(at.timestamp()) * 1_000_000
 
 
-def entry_of(visit: Visit, at_us: int | None) -> str:
-    """A moment as the value of such a field."""
-    if at_us is None:
-        return ""
-    at = datetime.fromtimestamp(at_us / 1_000_000, visit.time_zone)
-    return at.strftime("%Y-%m-%dT%H:%M")
-
-
 def whole(text: str) -> int | None:
     """A whole number of a form, None for an empty field. Raises ValueError."""
     text = text.strip().replace(",", "").replace("_", "")

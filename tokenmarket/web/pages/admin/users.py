@@ -13,8 +13,8 @@ from tokenmarket.accounts import members, people
 from tokenmarket.accounts.admin import NotThere
 from tokenmarket.core import ids
 from tokenmarket.store import accounts as rows
-from tokenmarket.store import audit_rows
 from tokenmarket.store import people as people_rows
+from tokenmarket.store.audit import audit_lines
 from tokenmarket.store.people import User
 from tokenmarket.web.pages.admin.said import WRONG, reading, said
 from tokenmarket.web.site.pages import Page
@@ -89,7 +89,7 @@ async def look(visit: Visit) -> Response:
 
 async def _detail(visit: Visit, user: User, problem: str) -> Response:
     async with reading(visit) as conn:
-        events = await audit_rows.page(conn, actor=people.actor(user.id), limit=20)
+        events = await audit_lines(conn, actor=people.actor(user.id), limit=20)
     return await visit.render(
         "admin/user.html",
         status=422 if problem else 200,

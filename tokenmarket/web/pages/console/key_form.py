@@ -16,8 +16,8 @@ from tokenmarket.accounts.admin import ALLOWED_MAX, RATE_MAX, KeyWishes, Refused
 from tokenmarket.accounts.org_keys import Known, WrongEntry
 from tokenmarket.core.catalog import OPERATIONS
 from tokenmarket.core.money import nano_from_usd, usd_from_nano
+from tokenmarket.core.texts import N_
 from tokenmarket.store.accounts import KeyRow, Limits
-from tokenmarket.web.site.i18n import N_
 
 AMOUNTS: tuple[str, ...] = ("spend_day", "spend_month", "spend_total")
 NUMBERS: tuple[str, ...] = ("rpm", "tpm", "concurrency")

@@ -12,8 +12,8 @@ import msgspec
 from starlette.responses import Response
 
 from tokenmarket.core.catalog import Model
+from tokenmarket.core.texts import N_
 from tokenmarket.web.site.formats import SIGN
-from tokenmarket.web.site.i18n import N_
 from tokenmarket.web.site.pages import Page
 from tokenmarket.web.site.policy import member
 from tokenmarket.web.site.visit import Visit

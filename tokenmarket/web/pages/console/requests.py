@@ -34,31 +34,40 @@ SEEN = "seen"  # what a live list has already; not part of what is asked
 async def listing(visit: Visit) -> Response:
     """The list, or its fragment: 204 if nothing has changed since ``seen``."""
     org_id = visit.params["org"]
-    parts = visit.parts
-    async with parts.database.read() as conn:
+    async with visit.parts.database.read() as conn:
         names = await names_of(conn, org_id)
     asked, problems = read_filters(visit)
-    meant = models_meant(asked.text, parts.catalog.current.models)
-    found = await parts.reports.requests.listing(org_id, asked, names, meant)
+    shown = await list_context(visit, org_id, names, asked, visit.url("@/requests"))
+    if shown is None:
+        return Response(status_code=204)
+    return await visit.render("console/requests.html", problems=problems, **shown)
+
+
+async def list_context(
+    visit: Visit, org_id: str | None, names: Names, asked: Asked, base: str, **kept: str
+) -> dict[str, Any] | None:
+    """What a list of requests shows, of one organisation or of all; None: what the page has already
+    is still right. ``kept``: further members of the list's address."""
+    reports = visit.parts.reports.requests
+    meant = models_meant(asked.text, visit.parts.catalog.current.models)
+    found = await reports.listing(org_id, asked, names, meant)
     mark = fingerprint(found)
     if visit.fragment and visit.query.get(SEEN) == mark:
-        return Response(status_code=204)
-    columns = await parts.reports.requests.histogram(org_id, asked, names, meant)
-    return await visit.render(
-        "console/requests.html",
-        nav="requests",
-        asked=asked,
-        names=names,
-        problems=problems,
-        found=found,
-        drawn=None if columns is None else histogram(visit, columns),
-        ranges=range_names(visit),
-        choices=await choices(visit, org_id, asked, names),
-        given=given(visit),
-        narrowed=narrowed(asked),
-        base=visit.url("@/requests"),
-        **links(visit, visit.url("@/requests"), found, mark),
-    )
+        return None
+    columns = await reports.histogram(org_id, asked, names, meant)
+    return {
+        "nav": "requests",
+        "asked": asked,
+        "names": names,
+        "found": found,
+        "drawn": None if columns is None else histogram(visit, columns),
+        "ranges": range_names(visit),
+        "choices": await choices(visit, org_id, asked, names),
+        "given": given(visit),
+        "narrowed": narrowed(asked),
+        "base": base,
+        **links(visit, base, found, mark, **kept),
+    }
 
 
 def read_filters(visit: Visit, default: str = "7d") -> tuple[Asked, dict[str, str]]:

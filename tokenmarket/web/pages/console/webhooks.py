@@ -14,12 +14,12 @@ from starlette.responses import Response
 
 from tokenmarket.accounts.admin import NotThere, Taken
 from tokenmarket.core import sealing
+from tokenmarket.core.texts import N_
 from tokenmarket.core.video.webhooks import SECRET_BYTES_NEW, new_secret
 from tokenmarket.core.webhook_events import EVENT_TYPES
 from tokenmarket.store import webhook_endpoints, webhook_sending, webhooks
 from tokenmarket.store.webhook_endpoints import EndpointRow
 from tokenmarket.store.webhook_sending import Dispatch
-from tokenmarket.web.site.i18n import N_
 from tokenmarket.web.site.pages import Page
 from tokenmarket.web.site.policy import member
 from tokenmarket.web.site.visit import Visit

@@ -6,8 +6,8 @@ from typing import Any
 
 from starlette.responses import RedirectResponse, Response
 
+from tokenmarket.core.texts import N_
 from tokenmarket.web.manual.reader import Manual, manual
-from tokenmarket.web.site.i18n import N_
 from tokenmarket.web.site.pages import Page
 from tokenmarket.web.site.policy import PUBLIC
 from tokenmarket.web.site.visit import Visit

@@ -15,6 +15,15 @@ export function element(tag, attributes = {}, ...children) {
   return made;
 }
 
+// A table from the cells of its head and its rows.
+export function tableBox(head, rows) {
+  return element(
+    "div",
+    { class: "tablewrap" },
+    element("table", { class: "t" }, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows)),
+  );
+}
+
 // Fill {name} in a text of the server.
 export function fill(text, values) {
   return text.replace(/\{(\w+)\}/g, (all, name) => values[name] ?? all);

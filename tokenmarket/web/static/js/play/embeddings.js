@@ -1,5 +1,5 @@
 // Embeddings: the vectors of some texts, and how near they are to the first.
-import { busy, call, config, element, failureBox, fill, Form, receiptLine, requestId, texts, tokens } from "./common.js";
+import { busy, call, config, element, failureBox, fill, Form, receiptLine, requestId, tableBox, texts, tokens } from "./common.js";
 
 const form = document.getElementById("play");
 const results = document.getElementById("results");
@@ -40,11 +40,7 @@ function table(vectors, input) {
     if (vectors.length > 1) cells.push(element("td", { class: "n" }, cosine(vectors[0], values).toFixed(4)));
     return element("tr", {}, ...cells);
   });
-  return element(
-    "div",
-    { class: "tablewrap" },
-    element("table", { class: "t" }, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows)),
-  );
+  return tableBox(head, rows);
 }
 
 form.addEventListener("submit", (event) => {

@@ -1,5 +1,5 @@
 // Rerank: documents in the order of their score.
-import { busy, call, config, element, failureBox, Form, receiptLine, requestId, texts } from "./common.js";
+import { busy, call, config, element, failureBox, Form, receiptLine, requestId, tableBox, texts } from "./common.js";
 
 const form = document.getElementById("play");
 const results = document.getElementById("results");
@@ -29,11 +29,7 @@ function table(found, documents) {
       element("td", { class: "wrap" }, documents[one.index]),
     ),
   );
-  return element(
-    "div",
-    { class: "tablewrap" },
-    element("table", { class: "t" }, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows)),
-  );
+  return tableBox(head, rows);
 }
 
 form.addEventListener("submit", (event) => {
