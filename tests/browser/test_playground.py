@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Complaints, Site
 
@@ -21,9 +21,10 @@ def say(page: Page, text: str) -> None:
     page.press("#prompt", "Enter")
 
 
-def check_charge(page: Page, site: Site, status: str = "succeeded") -> dict[str, object]:
-    """The newest line below an answer shows the charge of its receipt; the receipt."""
-    line = page.locator("[data-request]:has([data-charged])").last
+def check_charge(place: Page | Locator, site: Site, status: str = "succeeded") -> dict[str, object]:
+    """The newest line below an answer shows the charge of its receipt; the receipt. ``place``: the
+    page, or the part of it that the answer is in."""
+    line = place.locator("[data-request]:has([data-charged])").last
     line.wait_for()
     found = site.server.final_receipt(line.get_attribute("data-request") or "")
     shown = line.locator("[data-charged]").get_attribute("data-charged")
@@ -161,7 +162,7 @@ def test_j13_audio_out_and_in(page: Page, site: Site, lang: str) -> None:
     )
     page.locator("#transcription [data-send]").click()
     expect(page.locator("#transcription .transcript")).not_to_be_empty()
-    receipt = check_charge(page, site)
+    receipt = check_charge(page.locator("#transcription"), site)
     assert receipt["operation"] == "transcription"
 
 
