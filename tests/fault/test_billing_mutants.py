@@ -22,12 +22,13 @@ from typing import Any
 import pytest
 from sqlalchemy import bindparam, text, update
 
+from tests.support import straight_payments
 from tests.support.losing import losing
 from tests.support.money import World, world
 from tests.unit.billing.test_rules import floats
 from tokenmarket.billing import leases, poster, recovery, till
 from tokenmarket.billing.wallet import AlreadyRunning
-from tokenmarket.ledger import payments
+from tokenmarket.ledger import paid, refunds
 from tokenmarket.store import money_moves, money_posting
 from tokenmarket.store.bulk import Prepared
 from tokenmarket.store.money import journal_cursor
@@ -158,8 +159,8 @@ async def refunds_below_the_charge(w: World) -> None:
     await settled_is_settled(w)
     done = 0
     for number in range(3):
-        with contextlib.suppress(payments.NotRefundable):
-            done += await payments.refund(
+        with contextlib.suppress(refunds.NotRefundable):
+            done += await refunds.refund(
                 w.database,
                 request_id="r1",
                 refund_id=str(number),
@@ -173,7 +174,7 @@ async def refunds_below_the_charge(w: World) -> None:
 
 async def a_payment_counts_once(w: World) -> None:
     for _ in range(2):
-        await payments.top_up(
+        await straight_payments.top_up(
             w.database, org_id="o1", psp="p", payment_id="1", amount_nano=5, now_us=w.clock.wall
         )
     assert await w.scalar("SELECT cr_posted FROM account") == 5
@@ -343,14 +344,15 @@ def refund_not_unique(patch: Patch) -> None:
     async def claim(*_: object) -> bool:
         return True
 
-    patch.setattr(payments, "claim_refund", claim)
+    patch.setattr(refunds, "claim_refund", claim)
     whole = ("leg.amount_nano - back.get(leg.debit, 0)", "leg.amount_nano")
-    edit(patch, payments, "_give_back", whole)
+    edit(patch, refunds, "_give_back", whole)
 
 
 def payment_not_unique(patch: Patch) -> None:
-    patch.setitem(payments.top_up.__globals__, "mutant_numbers", itertools.count())
-    edit(patch, payments, "top_up", (':topup"', ':topup{next(mutant_numbers)}"'))
+    patch.setitem(paid.credit_payment.__globals__, "mutant_numbers", itertools.count())
+    edit(patch, paid, "credit_payment", (':{part}"', ':{part}{next(mutant_numbers)}"'))
+    patch.setattr(straight_payments, "credit_payment", paid.credit_payment)
 
 
 def reclaimed_without_proof(patch: Patch) -> None:

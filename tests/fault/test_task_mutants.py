@@ -16,7 +16,7 @@ import pytest
 from tests.fault.test_billing_mutants import edit
 from tests.support.money import World, world
 from tokenmarket.billing import leases, tasks, till
-from tokenmarket.ledger import payments
+from tokenmarket.ledger import refunds
 from tokenmarket.store import money_holds
 from tokenmarket.store import tasks as rows
 from tokenmarket.store.money_moves import Rejected
@@ -176,10 +176,10 @@ def refund_not_unique(patch: Patch) -> None:
     async def claim(*_: object) -> bool:
         return True
 
-    patch.setattr(payments, "claim_refund", claim)
+    patch.setattr(refunds, "claim_refund", claim)
     edit(
         patch,
-        payments,
+        refunds,
         "refund_task",
         (
             "if found is None or any(item.id.startswith(prefix) for item in earlier):",
@@ -187,7 +187,7 @@ def refund_not_unique(patch: Patch) -> None:
         ),
         ("amount_nano = found[1] - found[2]", "amount_nano = found[1]"),
     )
-    edit(patch, payments, "_give_back", ("leg.amount_nano - back.get(leg.debit, 0)", "due"))
+    edit(patch, refunds, "_give_back", ("leg.amount_nano - back.get(leg.debit, 0)", "due"))
 
 
 def hold_without_leaving_the_lease(patch: Patch) -> None:

@@ -16,12 +16,13 @@ from typing import Any, NamedTuple
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
+from tests.support import straight_payments
 from tests.support.losing import losing
 from tests.support.money import World, database_at, memory_folder, usage_event
 from tests.support.task_rules import TaskRules
 from tokenmarket.billing import verify
 from tokenmarket.billing.funds import Hold, InsufficientFunds, SpendLimitReached
-from tokenmarket.ledger import grants, payments
+from tokenmarket.ledger import grants, refunds
 from tokenmarket.store.money import DAY_US, NEVER_US
 from tokenmarket.store.money_checks import read_books
 from tokenmarket.store.money_ledger import Short, lines
@@ -92,7 +93,7 @@ class MoneyMachine(TaskRules):
     def top_up(self, org: str, amount: int) -> None:
         self.number += 1
         for first in (True, False):
-            paid = payments.top_up(
+            paid = straight_payments.top_up(
                 self.world.database,
                 org_id=org,
                 psp="psp",
@@ -243,9 +244,9 @@ class MoneyMachine(TaskRules):
         self.number += 1
         done = False
         for _ in range(2):
-            with contextlib.suppress(payments.NotRefundable):
+            with contextlib.suppress(refunds.NotRefundable):
                 done |= self.do(
-                    payments.refund(
+                    refunds.refund(
                         self.world.database,
                         request_id=name,
                         refund_id=str(self.number),

@@ -30,7 +30,7 @@ from tokenmarket.billing.records import UsageEvent
 from tokenmarket.billing.till import Till
 from tokenmarket.core.pricing import PriceRow, PriceSheet
 from tokenmarket.ledger.accounts import REVENUE
-from tokenmarket.ledger.payments import refund_task
+from tokenmarket.ledger.refunds import refund_task
 from tokenmarket.store import money_holds
 from tokenmarket.store.database import Connection, Database
 from tokenmarket.store.money_holds import Part

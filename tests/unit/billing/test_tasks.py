@@ -14,7 +14,7 @@ from tokenmarket.billing.tasks import pinned_prices, prices_json
 from tokenmarket.billing.wallet import InsufficientFunds, SpendLimitReached, Wallet
 from tokenmarket.core.pricing import charge, price_row, price_sheet
 from tokenmarket.core.usage import Usage
-from tokenmarket.ledger import payments
+from tokenmarket.ledger import refunds
 from tokenmarket.store import tasks, webhooks
 from tokenmarket.store.database import Connection
 from tokenmarket.store.money import DAY_US, receipt_json
@@ -231,7 +231,7 @@ async def test_a_charged_task_is_refunded_once() -> None:
         row = await running(w, "a", 600)
         assert await wallet.tasks.refund(row.id, "not charged yet") == 0
         await w.settle_task(row, 500)
-        part = payments.refund(
+        part = refunds.refund(
             w.database, request_id="req_a", refund_id="1", amount_nano=120, reason="", now_us=1
         )
         assert await part

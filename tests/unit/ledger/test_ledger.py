@@ -6,9 +6,10 @@ import asyncio
 
 import pytest
 
+from tests.support import straight_payments
 from tests.support.money import NOON_US, USD, World, world
 from tokenmarket.billing.statement import statement
-from tokenmarket.ledger import grants, payments
+from tokenmarket.ledger import grants, refunds
 from tokenmarket.store.money import DAY_US, NANO_MAX
 from tokenmarket.store.money_ledger import Conflict, Short
 from tokenmarket.store.money_moves import Rejected
@@ -21,7 +22,7 @@ async def charge(w: World, name: str, hold_nano: int, charge_nano: int) -> None:
 
 
 async def refund(w: World, name: str, refund_id: str, amount: int) -> bool:
-    return await payments.refund(
+    return await refunds.refund(
         w.database,
         request_id=name,
         refund_id=refund_id,
@@ -43,7 +44,7 @@ async def adjust(w: World, adjustment_id: str, amount: int) -> bool:
 
 
 async def top_up(w: World, payment_id: str, amount: int) -> bool:
-    return await payments.top_up(
+    return await straight_payments.top_up(
         w.database,
         org_id="o1",
         psp="stripe",
@@ -110,15 +111,15 @@ async def test_refunds_together_never_exceed_the_charge() -> None:
             *(refund(w, "r1", str(n), 200) for n in range(5)), return_exceptions=True
         )
         assert sum(result is True for result in results) == 2
-        refused = [r for r in results if isinstance(r, payments.NotRefundable)]
+        refused = [r for r in results if isinstance(r, refunds.NotRefundable)]
         assert len(refused) == 3
         assert await refund(w, "r1", "last", 100)
         assert not await refund(w, "r1", "last", 100)
-        with pytest.raises(payments.NotRefundable):
+        with pytest.raises(refunds.NotRefundable):
             await refund(w, "r1", "more", 1)
-        with pytest.raises(payments.NotRefundable):
+        with pytest.raises(refunds.NotRefundable):
             await refund(w, "r1", "last", 50)  # the same refund with another amount
-        with pytest.raises(payments.NotRefundable):
+        with pytest.raises(refunds.NotRefundable):
             await refund(w, "nobody", "1", 1)
         assert await w.scalar("SELECT cr_posted - dr_posted FROM account") == 1_000
         assert await w.differences() == []

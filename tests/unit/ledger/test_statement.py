@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support import straight_payments
 from tests.support.money import USD, world
 from tokenmarket.billing.statement import ALL, Line, page
-from tokenmarket.ledger import grants, payments
+from tokenmarket.ledger import grants
 from tokenmarket.ledger.paid import collect_debt, take_back
 from tokenmarket.store.database import Database
 from tokenmarket.store.statements import Place
@@ -54,7 +55,7 @@ async def test_running_balance_across_pages(size: int) -> None:
 
 async def test_a_debt_is_not_the_balance() -> None:
     async with world() as w:
-        await payments.top_up(
+        await straight_payments.top_up(
             w.database, org_id="o1", psp="p", payment_id="1", amount_nano=USD, now_us=w.clock.wall
         )
         w.clock.advance(1)
@@ -71,7 +72,7 @@ async def test_a_debt_is_not_the_balance() -> None:
                 now_us=w.clock.wall,
             )
         w.clock.advance(1)
-        await payments.top_up(
+        await straight_payments.top_up(
             w.database,
             org_id="o1",
             psp="p",

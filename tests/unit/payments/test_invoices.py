@@ -11,10 +11,11 @@ from pypdf import PdfReader
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
+from tests.support import straight_payments
 from tests.support.money import USD, World
 from tokenmarket.accounts.admin import NotThere, Refused, Taken
 from tokenmarket.core.usage import Item
-from tokenmarket.ledger import grants, payments
+from tokenmarket.ledger import grants, refunds
 from tokenmarket.payments import fapiao
 from tokenmarket.payments.invoice_files import Sheet, csv_file, pdf_file
 from tokenmarket.payments.invoicing import (
@@ -85,7 +86,7 @@ async def captured(w: World) -> int:
 
 async def funded(w: World, usd: int = 10) -> None:
     w.clock.wall = at(2026, 10, 1)
-    await payments.top_up(
+    await straight_payments.top_up(
         w.database,
         org_id="o1",
         psp="p",
@@ -147,7 +148,7 @@ async def test_late_charges_refunds_and_grants(w: World) -> None:
     await w.grant(1_000)
     await charged(w, "r2", 30, at_us=at(2026, 11, 4), items=[])
     w.clock.wall = at(2026, 11, 5)
-    await payments.refund(
+    await refunds.refund(
         w.database,
         request_id="r1",
         refund_id="1",
@@ -168,7 +169,7 @@ async def test_late_charges_refunds_and_grants(w: World) -> None:
         -29,
     )
     w.clock.wall = at(2026, 12, 5)
-    await payments.refund(
+    await refunds.refund(
         w.database,
         request_id="r1",
         refund_id="2",

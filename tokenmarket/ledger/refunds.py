@@ -1,4 +1,4 @@
-"""Money in from outside and back to the customer: top-ups and refunds, each exactly once."""
+"""Refunds: what a request was charged goes back to the customer, each refund exactly once."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ from collections.abc import Sequence
 
 from tokenmarket.ledger import accounts
 from tokenmarket.ledger.grants import check_amount
-from tokenmarket.ledger.paid import credit_payment
 from tokenmarket.store.database import Connection, Database
 from tokenmarket.store.money_ledger import (
     Transfer,
     charged,
     claim_refund,
     move,
-    record_payment,
     reopen_until,
     transfers_of,
 )
@@ -24,43 +22,6 @@ REOPENED_US = 7 * 86_400_000_000  # how long a refund into an expired grant can 
 
 class NotRefundable(Exception):
     """Unknown request, or more than is left of what it was charged."""
-
-
-async def top_up(
-    database: Database,
-    *,
-    org_id: str,
-    psp: str,
-    payment_id: str,
-    amount_nano: int,
-    now_us: int,
-) -> bool:
-    """Credit a payment that ``psp`` has confirmed; False if it was credited before.
-
-    The caller has checked signature, amount, currency and order. Raises ValueError, Conflict.
-    """
-    async with money_transaction(database) as conn:
-        credited = await credit_payment(
-            conn,
-            org_id=org_id,
-            psp=psp,
-            payment_id=payment_id,
-            amount_nano=amount_nano,
-            ref=payment_id,
-            now_us=now_us,
-        )
-        await record_payment(
-            conn,
-            id=f"{psp}:{payment_id}:topup",
-            psp=psp,
-            payment_id=payment_id,
-            kind="topup",
-            org_id=org_id,
-            amount_nano=amount_nano,
-            outcome="credited",
-            received_us=now_us,
-        )
-        return credited
 
 
 async def refund(
