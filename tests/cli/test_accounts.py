@@ -59,7 +59,7 @@ def test_from_nothing_to_a_key(run: Run, data: Path) -> None:
 
 
 def test_people_get_text(inside: Run) -> None:
-    assert "created organisation for people" in inside("org", "create", "for people").out
+    assert "created organization for people" in inside("org", "create", "for people").out
     shown = inside("key", "create", "--org", "for people").out
     assert keys.is_wellformed(shown.splitlines()[0])
     assert "only time" in shown
@@ -103,7 +103,7 @@ def test_a_grant_is_given_once_per_id(inside: Run) -> None:
         ("org create x --rpm 1.5", 2, "not a whole number"),
         ("org create x --limit-month ten", 2, "not an amount"),
         ("key create", 2, "--org"),
-        ("key create --org nobody", 3, "no organisation 'nobody'"),
+        ("key create --org nobody", 3, "no organization 'nobody'"),
         ("key create --org acme --models sandbox-chta", 2, "no model 'sandbox-chta'"),
         ("key create --org acme --models sandbox-chat,", 2, "empty name"),
         ("key create --org acme --providers nowhere", 2, "no provider 'nowhere'"),
@@ -117,13 +117,13 @@ def test_a_grant_is_given_once_per_id(inside: Run) -> None:
         ("key disable key_nope", 3, "there is no key"),
         ("key rotate key_nope", 3, "there is no key"),
         ("key rotate key_nope --overlap soon", 2, "not a time"),
-        ("key list --org nobody", 3, "no organisation"),
+        ("key list --org nobody", 3, "no organization"),
         ("credit grant --org acme --amount 0 --reason x", 2, "grants nothing"),
         ("credit grant --org acme --amount=-1 --reason x", 2, "is negative"),
         ("credit grant --org acme --amount 99999999999 --reason x", 2, "not an amount"),
         ("credit grant --org acme --amount 9999999999 --reason x", 2, "largest amount"),
         ("credit grant --org acme --amount 1 --reason \n", 2, "one line"),
-        ("credit grant --org nobody --amount 1 --reason x", 3, "no organisation"),
+        ("credit grant --org nobody --amount 1 --reason x", 3, "no organization"),
         ("credit grant --org acme --amount 1 --reason x --id a:b", 2, "an id has"),
         ("credit grant --org acme --amount 1 --reason x --expires 2020-01-01", 2, "future"),
     ],

@@ -13,8 +13,10 @@ from tests.conftest import ROOT
 from tokenmarket.cli.grammar import build_parser
 from tokenmarket.core.errors import FailureKind
 from tokenmarket.core.webhook_events import EVENT_TYPES, TEST_TYPE
+from tokenmarket.web.manage.table import ENDPOINTS
 from tokenmarket.web.manual.library import LANGS, Page, load
-from tokenmarket.web.openapi.document import public_document
+from tokenmarket.web.openapi.document import manage_document, public_document
+from tokenmarket.web.openapi.document import texts as document_texts
 
 LIBRARY = load()
 PAGES = [page for lang in LANGS for page in LIBRARY.ordered[lang]]
@@ -118,3 +120,13 @@ def test_every_path_of_the_api_is_on_a_page(lang: str) -> None:
 def test_every_event_of_webhooks_is_on_the_page(lang: str) -> None:
     source = LIBRARY.by_path[lang, "webhooks"].source
     assert re.findall(r"^\| `(\w+\.\w+)` \|", source, re.MULTILINE) == [*EVENT_TYPES, TEST_TYPE]
+
+
+def test_what_people_read_has_one_spelling() -> None:
+    descriptions = (public_document(), manage_document(ENDPOINTS))
+    texts = [text for document in descriptions for text in document_texts(document)]
+    texts += [page.source for page in PAGES]
+    texts += [(ROOT / "README.md").read_text()]
+    templates = ROOT / "tokenmarket" / "web" / "templates"
+    texts += [path.read_text() for path in templates.rglob("*.html")]
+    assert [text[:80] for text in texts if "organisation" in text.lower()] == []

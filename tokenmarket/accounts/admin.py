@@ -106,7 +106,7 @@ async def create_org(
     try:
         await rows.insert_org(conn, row)
     except NameTaken as error:
-        raise Taken(f"there is an organisation named {name!r} already") from error
+        raise Taken(f"there is an organization named {name!r} already") from error
     await rows.append_audit(
         conn, now_us, actor, "org.create", row.id, {"name": row.name}, org_id=row.id
     )
@@ -119,7 +119,7 @@ async def find_org(conn: Connection, name_or_id: str) -> OrgRow:
     if row is None and ids.is_id(name_or_id, "org"):
         row = await rows.org_by_id(conn, name_or_id)
     if row is None:
-        raise NotThere(f"there is no organisation {name_or_id!r}")
+        raise NotThere(f"there is no organization {name_or_id!r}")
     return row
 
 
@@ -190,7 +190,7 @@ async def rotate_key(
     old = await find_key(conn, key_id)
     org = await rows.org_by_id(conn, old.org_id)
     if org is None:
-        raise NotThere(f"the organisation of {key_id} is gone")
+        raise NotThere(f"the organization of {key_id} is gone")
     now_s = now_us // 1_000_000
     if old.disabled_at_s is not None or (
         old.expires_at_s is not None and old.expires_at_s <= now_s

@@ -213,7 +213,7 @@ class Accounts:
 
     def _check(self, caller: Caller, address: str | None) -> None:
         if caller.refused == "organization_disabled":
-            raise _refusal(caller.refused, "The organisation of this API key is disabled.")
+            raise _refusal(caller.refused, "The organization of this API key is disabled.")
         if caller.refused is not None:
             raise _refusal(caller.refused, "This API key is disabled.")
         expires_at_s = caller.expires_at_s

@@ -52,7 +52,7 @@ async def first_start(
 def welcome_text(base_url: str, token: str) -> str:
     """What the first start prints; every curl is one line and works as it stands."""
     lines = [
-        "TokenMarket is ready. An organisation with a 10 USD demo grant was made for you.",
+        "TokenMarket is ready. An organization with a 10 USD demo grant was made for you.",
         "",
         f"  base URL  {base_url}",
         f"  API key   {token}",
@@ -120,7 +120,7 @@ def commands(base_url: str, token: str) -> list[tuple[str, str]]:
         ("rerank", post("rerank", rerank)),
         ("moderation", post("moderations", moderation)),
         ("video: a task", post("video/generations", video)),
-        ("videos of this key's organisation", get("videos")),
+        ("videos of this key's organization", get("videos")),
         ("models and prices", get("models")),
         ("credits", get("credits")),
         ("receipt: what a request cost and why", get(f'requests/"$({last_id})"')),

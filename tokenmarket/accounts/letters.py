@@ -32,7 +32,7 @@ _LETTERS = {
     "invitation": {
         "en": (
             "You are invited to {org}",
-            "{inviter} invites you to the organisation {org} on TokenMarket.\n"
+            "{inviter} invites you to the organization {org} on TokenMarket.\n"
             "Accept within seven days:\n\n{link}\n",
         ),
         "zh": (

@@ -154,7 +154,7 @@ async def authenticate(database: Database, token: str, pepper: bytes, now_us: in
     if row.expires_at_s is not None and row.expires_at_s * 1_000_000 <= now_us:
         raise refusal("key_expired", "This management key has expired.")
     if row.org_id and (org is None or org.disabled_at_s is not None):
-        raise refusal("organization_disabled", "The organisation of this key is disabled.")
+        raise refusal("organization_disabled", "The organization of this key is disabled.")
     if not stands:
         raise refusal("maker_gone", "Who made this key does not have its rights any more.")
     return ManageCaller(row, org)

@@ -1,4 +1,4 @@
-"""``tokenmarket credit grant``: money from the house to an organisation."""
+"""``tokenmarket credit grant``: money from the house to an organization."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ async def _clock(at: Desk) -> Check:
     async with at.database.read() as conn:
         newest = max((org.created_us for org in await rows.orgs(conn)), default=0)
     if newest > at.now_us + 60_000_000:
-        return Check("clock", "failed", "it was set back: there are organisations of the future")
+        return Check("clock", "failed", "it was set back: there are organizations of the future")
     return Check("clock", "ok", "plausible")
 
 

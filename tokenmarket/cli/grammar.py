@@ -82,17 +82,17 @@ def _admins(groups: Groups) -> None:
 
 
 def _orgs(groups: Groups) -> None:
-    org = _group(groups, "org", "organisations")
-    create = _leaf(org, "create", "orgs:create", "create an organisation")
+    org = _group(groups, "org", "organizations")
+    create = _leaf(org, "create", "orgs:create", "create an organization")
     create.add_argument("name", metavar="NAME")
     _limits(create)
-    _leaf(org, "list", "orgs:listing", "list organisations")
+    _leaf(org, "list", "orgs:listing", "list organizations")
 
 
 def _keys(groups: Groups) -> None:
     key = _group(groups, "key", "API keys")
     create = _leaf(key, "create", "keys:create", "create an API key; it is shown once")
-    create.add_argument("--org", metavar="NAME", required=True, help="organisation, name or id")
+    create.add_argument("--org", metavar="NAME", required=True, help="organization, name or id")
     create.add_argument("--name", metavar="N", default="default", help="what people call the key")
     _limits(create)
     create.add_argument("--models", type=names, metavar="a,b", help="only these models")
@@ -103,7 +103,7 @@ def _keys(groups: Groups) -> None:
         "--expires", type=moment, metavar="DATE", help="2027-01-31 or 2027-01-31T12:00Z"
     )
     listing = _leaf(key, "list", "keys:listing", "list API keys, without the keys")
-    listing.add_argument("--org", metavar="NAME", help="of this organisation only")
+    listing.add_argument("--org", metavar="NAME", help="of this organization only")
     disable = _leaf(key, "disable", "keys:disable", "disable an API key, at once and for good")
     disable.add_argument("id", metavar="ID")
     rotate = _leaf(key, "rotate", "keys:rotate", "replace an API key by a new one")
@@ -130,14 +130,14 @@ def _manage_keys(groups: Groups) -> None:
     disable.add_argument("id", metavar="ID")
     for leaf in (create, listing, disable):
         leaf.add_argument(
-            "--org", metavar="NAME", help="organisation, name or id; without it: operators' keys"
+            "--org", metavar="NAME", help="organization, name or id; without it: operators' keys"
         )
 
 
 def _credit(groups: Groups) -> None:
     credit = _group(groups, "credit", "money of customers")
-    grant = _leaf(credit, "grant", "credit:grant", "give an organisation credit")
-    grant.add_argument("--org", metavar="NAME", required=True, help="organisation, name or id")
+    grant = _leaf(credit, "grant", "credit:grant", "give an organization credit")
+    grant.add_argument("--org", metavar="NAME", required=True, help="organization, name or id")
     grant.add_argument("--amount", type=amount, metavar="USD", required=True, help="as in 12.50")
     grant.add_argument("--reason", metavar="TEXT", required=True, help="shown on the statement")
     grant.add_argument("--expires", type=moment, metavar="DATE", help="when what is left lapses")
@@ -173,7 +173,7 @@ def _catalog(groups: Groups) -> None:
 def _webhooks(groups: Groups) -> None:
     webhook = _group(groups, "webhook", "callbacks to customers")
     secret = _leaf(webhook, "secret", "webhooks:secret", "show what callbacks are signed with")
-    secret.add_argument("--org", metavar="NAME", required=True, help="organisation, name or id")
+    secret.add_argument("--org", metavar="NAME", required=True, help="organization, name or id")
     secret.add_argument("--rotate", action="store_true", help="replace it by a new one")
     secret.add_argument(
         "--overlap",

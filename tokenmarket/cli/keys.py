@@ -50,7 +50,7 @@ async def listing(arguments: Namespace) -> Answer:
         (d["id"], d["organization"], d["name"], d["hint"], d["status"], _day(d["last_used_at"]))
         for d in documents
     ]
-    head = ("ID", "ORGANISATION", "NAME", "KEY", "STATUS", "LAST USED")
+    head = ("ID", "ORGANIZATION", "NAME", "KEY", "STATUS", "LAST USED")
     return Answer({"object": "list", "data": documents}, table(head, lines))
 
 
@@ -109,7 +109,7 @@ def _shown_once(made: NewKey) -> Answer:
     document = key_document(made.row, made.org, second(made.row.created_us) or 0)
     text = (
         f"{made.token}\n"
-        f"This is the only time the key is shown ({made.row.id}, organisation {made.org.name})."
+        f"This is the only time the key is shown ({made.row.id}, organization {made.org.name})."
     )
     if made.row.rotates is not None:
         text += f"\nIt replaces {made.row.rotates}."

@@ -22,7 +22,7 @@ async def create(arguments: Namespace) -> Answer:
             limits=limits_from(arguments),
         )
     text = (
-        f"created organisation {org.name} ({org.id})\n"
+        f"created organization {org.name} ({org.id})\n"
         f"next: tokenmarket credit grant --org {org.id} --amount USD --reason TEXT\n"
         f"      tokenmarket key create --org {org.id}"
     )

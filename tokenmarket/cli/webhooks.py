@@ -1,4 +1,4 @@
-"""``tokenmarket webhook secret``: what an organisation checks our callbacks with."""
+"""``tokenmarket webhook secret``: what an organization checks our callbacks with."""
 
 from __future__ import annotations
 

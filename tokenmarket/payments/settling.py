@@ -66,7 +66,7 @@ def _fault(order: OrderRow | None, payment: Payment | None) -> str | None:
     if order is None:
         return "mismatch: no such order of this provider"
     if payment.org_id != order.org_id:
-        return "mismatch: organisation"
+        return "mismatch: organization"
     if payment.currency != order.currency:
         return "mismatch: currency"
     if payment.amount_minor != order.pay_minor:

@@ -77,7 +77,7 @@ async def create(conn: Connection, desk: Desk, wishes: Wishes) -> Made:
     """Raises WrongEntry, or Taken when there are too many."""
     wishes = checked(wishes, desk.origins)
     if await webhook_endpoints.endpoint_count(conn, desk.org_id) >= ENDPOINTS_MAX:
-        raise Taken(f"An organisation has at most {ENDPOINTS_MAX} webhook endpoints.")
+        raise Taken(f"An organization has at most {ENDPOINTS_MAX} webhook endpoints.")
     row = EndpointRow(
         id=_new_id("whe", desk.now_us),
         org_id=desk.org_id,

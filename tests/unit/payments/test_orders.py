@@ -60,7 +60,7 @@ async def test_the_order_of_another_organisation_is_not_there(desk: Desk, w: Wor
     [
         ({"amount_minor": 2001}, "amount"),
         ({"currency": "CNY"}, "currency"),
-        ({"org_id": "o2"}, "organisation"),
+        ({"org_id": "o2"}, "organization"),
         ({"session": "cs_of_somebody"}, "another checkout"),
         ({"order_id": "ord_unknown"}, "no such order"),
     ],

@@ -18,7 +18,7 @@ FROM_US, TO_US = NOON_US - 3 * DAY_US, NOON_US + DAY_US
 EVERYTHING = Search("org_a", FROM_US, TO_US)
 SEARCHES = {
     "everything": EVERYTHING,
-    "all organisations": EVERYTHING._replace(org_id=None),
+    "all organizations": EVERYTHING._replace(org_id=None),
     "a model": EVERYTHING._replace(filters=Filters(models=("m1",))),
     "two keys and a status": EVERYTHING._replace(
         filters=Filters(keys=("key_1", "key_2"), statuses=("failed",))
@@ -186,7 +186,7 @@ async def test_the_plans_use_indexes(database: Database) -> None:
         if "usage_event" in step
     ]
     assert "(request_id>? AND request_id<?)" in step
-    for name, key in (("a model", "org_id=? AND width_us=?"), ("all organisations", "width_us=?")):
+    for name, key in (("a model", "org_id=? AND width_us=?"), ("all organizations", "width_us=?")):
         query = report_rows.buckets_query(SEARCHES[name], NOON_US, 64)
         plan = await query_plan(database, query)
         assert any(f"({key} AND start_us>? AND start_us<?)" in step for step in plan), plan

@@ -1,4 +1,4 @@
-"""Management endpoints of an organisation's money: balance, statement, top-ups, codes, alert."""
+"""Management endpoints of an organization's money: balance, statement, top-ups, codes, alert."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Amount = Annotated[str, msgspec.Meta(max_length=30)]
 
 
 class Balance(msgspec.Struct, kw_only=True):
-    """The balance of an organisation, in USD."""
+    """The balance of an organization, in USD."""
 
     object: Literal["balance"] = "balance"
     currency: Literal["USD"] = "USD"

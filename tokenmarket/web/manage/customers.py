@@ -1,4 +1,4 @@
-"""Management endpoints of the operator about customers: groups, organisations, announcements."""
+"""Management endpoints of the operator about customers: groups, organizations, announcements."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class GroupBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class GroupObject(msgspec.Struct, kw_only=True):
-    """Organisations that pay every price with one markup."""
+    """Organizations that pay every price with one markup."""
 
     object: Literal["group"] = "group"
     id: str
@@ -44,7 +44,7 @@ class GroupObject(msgspec.Struct, kw_only=True):
 
 
 class CustomerObject(msgspec.Struct, kw_only=True):
-    """An organisation as the operator sees it. The balance is what is posted."""
+    """An organization as the operator sees it. The balance is what is posted."""
 
     object: Literal["organization"] = "organization"
     id: str
@@ -263,7 +263,7 @@ ENDPOINTS = [
         remove_group,
         None,
         Deleted,
-        "Removes a group that no organisation is in.",
+        "Removes a group that no organization is in.",
         _TAG,
     ),
     Endpoint(
@@ -273,7 +273,7 @@ ENDPOINTS = [
         list_customers,
         None,
         Listing[CustomerObject],
-        "All organisations, oldest first.",
+        "All organizations, oldest first.",
         _TAG,
         query=(("search", "Part of the name, an id, or a member's e-mail address."),),
     ),
@@ -284,7 +284,7 @@ ENDPOINTS = [
         change_customer,
         CustomerChanges,
         CustomerObject,
-        "Puts an organisation into a group, suspends it or lets it work again.",
+        "Puts an organization into a group, suspends it or lets it work again.",
         _TAG,
     ),
     Endpoint(

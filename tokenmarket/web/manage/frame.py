@@ -210,7 +210,7 @@ def check_policy(row: Endpoint, caller: ManageCaller) -> None:
     if caller.role == OPERATOR:
         raise ApiError(
             "AUTH_002",
-            "This needs a key of an organisation, not an operator's.",
+            "This needs a key of an organization, not an operator's.",
             reason="no_organization",
         )
     if not may(caller.role, row.policy):

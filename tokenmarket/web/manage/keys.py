@@ -1,4 +1,4 @@
-"""Management endpoints for an organisation's API keys: list, make, show, change, roll, disable.
+"""Management endpoints for an organization's API keys: list, make, show, change, roll, disable.
 
 The same domain functions as the pages of keys. A key's text is in the answer that made it and
 nowhere else.

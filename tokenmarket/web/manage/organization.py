@@ -1,4 +1,4 @@
-"""Management endpoints for the organisation itself: its settings and its audit log."""
+"""Management endpoints for the organization itself: its settings and its audit log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Management endpoints for an organisation's members and invitations.
+"""Management endpoints for an organization's members and invitations.
 
 The same domain functions as the pages: nobody gives or takes a role above their key's own, and the
 last owner stays.

@@ -1,5 +1,5 @@
 """Management endpoints for what happened: requests with receipts, usage, usage as CSV; for
-operators the requests and the ledger of all organisations. The functions of the pages."""
+operators the requests and the ledger of all organizations. The functions of the pages."""
 
 from __future__ import annotations
 
@@ -240,7 +240,7 @@ async def ledger(call: Call) -> Listing[LedgerEntry]:
 
 
 async def _about(parts: Any, org_id: str) -> tuple[Names, ZoneInfo]:
-    """The names of an organisation and the zone of its days."""
+    """The names of an organization and the zone of its days."""
     async with parts.database.read() as conn:
         names = await names_of(conn, org_id)
         org = await rows.org_by_id(conn, org_id)
@@ -310,7 +310,7 @@ def _line(line: Line) -> RequestLine:
 
 
 _DESCRIBED = {
-    "range": "1h, 24h, 7d, 30d or 90d, in the organisation's time zone.",
+    "range": "1h, 24h, 7d, 30d or 90d, in the organization's time zone.",
     "from": "The first day, as 2026-11-23, or unix seconds; instead of range.",
     "to": "The last day, included, or unix seconds.",
     "q": "The beginning of a request's id, or part of a model's name.",
@@ -325,7 +325,7 @@ _DESCRIBED = {
     "cost_over": "Requests that were charged at least this, in USD.",
     "latency_over": "Requests that took at least this long, in seconds.",
     "group_by": "day, model, key, member, team, provider or operation.",
-    "organization_id": "Of this organisation only.",
+    "organization_id": "Of this organization only.",
     "kind": "topup, grant, expiry, capture, refund or adjustment.",
     "ref": "Entries of this request or payment, by its id.",
 }
@@ -381,7 +381,7 @@ ENDPOINTS = [
         listing_of_all,
         None,
         Listing[RequestLine],
-        "Requests of all organisations, newest first.",
+        "Requests of all organizations, newest first.",
         _TAG,
         query=_query("organization_id", *SEARCH_WORDS),
     ),
@@ -392,7 +392,7 @@ ENDPOINTS = [
         receipt_of_any,
         None,
         Receipt,
-        "The receipt of a request of any organisation.",
+        "The receipt of a request of any organization.",
         _TAG,
     ),
     Endpoint(
@@ -402,7 +402,7 @@ ENDPOINTS = [
         ledger,
         None,
         Listing[LedgerEntry],
-        "Entries of the ledger of all organisations, newest first.",
+        "Entries of the ledger of all organizations, newest first.",
         _TAG,
         query=_query("organization_id", "kind", "ref"),
     ),

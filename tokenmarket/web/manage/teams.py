@@ -1,4 +1,4 @@
-"""Management endpoints for an organisation's teams: budget, models, people."""
+"""Management endpoints for an organization's teams: budget, models, people."""
 
 from __future__ import annotations
 

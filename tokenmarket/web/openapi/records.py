@@ -61,7 +61,7 @@ VIDEO = (
         path=f"{V1}/videos",
         id="listVideos",
         tag="videos",
-        summary="The video tasks of the organisation.",
+        summary="The video tasks of the organization.",
         query=(
             Query("after", "Begin after the task with this id."),
             Query("limit", "How many, 20 unless given.", whole=(1, 100)),

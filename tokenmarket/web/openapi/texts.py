@@ -147,7 +147,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "enhance_prompt": "Another name of prompt_enhance.",
         "watermark": "Whether the provider puts its mark on it.",
         "callback_url": "Where a signed notice is sent when the task ends.",
-        "callback_secret_ref": "Reserved; notices are signed with the organisation's secret.",
+        "callback_secret_ref": "Reserved; notices are signed with the organization's secret.",
         "metadata": "Up to 16 values of yours, given back with the task.",
         "provider_options": "Options of one provider, by its name.",
         "response_format": "Videos always come as addresses.",

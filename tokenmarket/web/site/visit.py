@@ -139,7 +139,7 @@ class Visit:
         """``/keys`` -> ``/en/keys``; ``@/keys`` -> the page of this organisation's console."""
         if path.startswith("@"):
             if self.org is None:
-                raise ValueError(f"{path!r} needs an organisation")
+                raise ValueError(f"{path!r} needs an organization")
             path = f"/console/{self.org.id}{path[1:]}"
         return f"/{self.lang}{path}"
 
