@@ -124,6 +124,26 @@ async def add_route(
     return applied
 
 
+async def put_route(
+    conn: Connection,
+    shipped: CatalogDocument,
+    key: tuple[str, str],
+    wishes: RouteWishes,
+    *,
+    now_us: int,
+    actor: str,
+) -> RouteRow:
+    """The route of (model, provider) as it shall be: changed, or added without a price. Raises
+    InvalidRow."""
+    document = await in_force(conn, shipped)
+    if any((row.model, row.provider) == key for row in document.routes):
+        await change_route(conn, shipped, key, wishes, now_us=now_us, actor=actor)
+    else:
+        row = RouteRow(*key, **msgspec.structs.asdict(wishes))
+        await add_route(conn, shipped, row, now_us=now_us, actor=actor)
+    return find_route(await in_force(conn, shipped), key)
+
+
 async def reset(
     conn: Connection,
     shipped: CatalogDocument,

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+from datetime import timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import msgspec
 
-from tokenmarket.accounts.admin import Taken
+from tokenmarket.accounts.admin import NotThere, Taken
 from tokenmarket.billing.clock import Clock
 from tokenmarket.billing.verify import Difference, verify
 from tokenmarket.billing.wallet import Wallet
@@ -20,11 +22,12 @@ from tokenmarket.core import ids
 from tokenmarket.core.catalog import Catalog
 from tokenmarket.core.pricing import charge, unpriced_units
 from tokenmarket.core.texts import N_
+from tokenmarket.reports.periods import day_start_us, local_day
 from tokenmarket.store import accounts as rows
 from tokenmarket.store import recon_rows
-from tokenmarket.store.database import Database
+from tokenmarket.store.database import Connection, Database
 from tokenmarket.store.money_checks import record_run
-from tokenmarket.store.recon_rows import RouteUse
+from tokenmarket.store.recon_rows import RouteUse, Run
 
 
 class ProviderBalance(msgspec.Struct, frozen=True):
@@ -100,6 +103,19 @@ async def _verify_beside(path: Path, journal_root: Path) -> list[Difference]:
         return await verify(database, journal_root)
     finally:
         await database.close()
+
+
+async def find_run(conn: Connection, run_id: str) -> Run:
+    """Raises NotThere."""
+    found = await recon_rows.run_by_id(conn, run_id) if ids.is_id(run_id, "rec") else None
+    if found is None:
+        raise NotThere(N_("There is no such proof."))
+    return found
+
+
+def midnight_us(now_us: int, zone: ZoneInfo, days: int) -> int:
+    """When the last ``days`` days, of which today is one, began in the zone."""
+    return day_start_us(local_day(now_us, zone) - timedelta(days=days - 1), zone)
 
 
 async def provider_balances(

@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from tokenmarket.core.texts import N_
 from tokenmarket.reports.asking import Asked
 from tokenmarket.store import report_names
 from tokenmarket.store.database import Connection
 from tokenmarket.store.report_names import KeyName
 from tokenmarket.store.usage_rollup import Filters
 
+_NOBODY_NAMES = {
+    "member": N_("Keys made by programs"),
+    "team": N_("Without a team"),
+    "model": N_("Unknown model"),
+    "day": N_("Unknown model"),
+    "provider": N_("Not sent to a provider"),
+}
 NOBODY = ""  # the member of a key that the operator's command line made; the team of one without
 
 
@@ -35,6 +43,22 @@ class Names(NamedTuple):
         """Its name; its id if there is no such key any more."""
         key = self.keys.get(key_id)
         return key.name if key is not None and key.name else key_id
+
+
+def namer(group: str, names: Names, said: Callable[[str], str] = str) -> Callable[[str], str]:
+    """From the id of a group of usage to what people call it; ``said`` translates what has no name
+    of its own."""
+
+    def name(one: str) -> str:
+        if one == NOBODY:
+            return said(_NOBODY_NAMES[group]) if group in _NOBODY_NAMES else "—"
+        if group == "key":
+            return names.key_name(one)
+        if group == "member":
+            return names.members.get(one, one)
+        return names.teams.get(one, one) if group == "team" else one
+
+    return name
 
 
 def is_person(key: KeyName) -> bool:

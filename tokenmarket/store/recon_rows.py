@@ -44,9 +44,16 @@ class RouteUse(msgspec.Struct, frozen=True):
     usage: Usage
 
 
-async def runs(conn: Connection, limit: int = 50) -> list[Run]:
-    """Newest first."""
+async def run_by_id(conn: Connection, run_id: str) -> Run | None:
+    row = (await conn.execute(select(recon_run).where(recon_run.c.id == run_id))).mappings().first()
+    return None if row is None else Run(**row)
+
+
+async def runs(conn: Connection, limit: int = 50, *, before_us: int | None = None) -> list[Run]:
+    """Newest first; those that were started before ``before_us``."""
     query = select(recon_run).order_by(recon_run.c.started_us.desc()).limit(limit)
+    if before_us is not None:
+        query = query.where(recon_run.c.started_us < before_us)
     return [Run(**row) for row in (await conn.execute(query)).mappings()]
 
 

@@ -17,11 +17,21 @@ from tokenmarket.store.redeem import BatchRow
 from tokenmarket.web.manage.billing import Amount, Text, nano_of
 from tokenmarket.web.manage.endpoint import OPERATOR, Call, Endpoint, Listing, page
 
+_REDEEMED_MAX = 200
 _names = msgspec.json.Decoder(list[str])
 
 
+class RedeemedCode(msgspec.Struct, kw_only=True):
+    """A code that was redeemed: its last characters, by which organization and when."""
+
+    hint: str
+    organization_id: str
+    redeemed_at: int
+
+
 class Batch(msgspec.Struct, kw_only=True):
-    """A batch of redeem codes. ``codes`` are there once, in the answer that made them."""
+    """A batch of redeem codes. ``codes`` are there once, in the answer that made them;
+    ``redeemed`` (the newest 200) only where one batch is shown."""
 
     object: Literal["code_batch"] = "code_batch"
     id: str
@@ -35,6 +45,7 @@ class Batch(msgspec.Struct, kw_only=True):
     disabled_at: int | None
     created_at: int
     codes: list[str] | None = None
+    redeemed: list[RedeemedCode] | None = None
 
 
 class BatchBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -88,13 +99,26 @@ async def make_batch(call: Call) -> Batch:
     return msgspec.structs.replace(_batch(made.row), codes=made.codes)
 
 
-async def disable_batch(call: Call) -> Batch:
-    await call.parts.payments.codes.disable(call.params["id"], actor=call.actor)
+async def show_batch(call: Call) -> Batch:
     async with call.parts.database.read() as conn:
         row = await redeem.batch_by_id(conn, call.params["id"])
-    if row is None:
-        raise NotThere("There is no such batch.")
-    return _batch(row)
+        if row is None:
+            raise NotThere("There is no such batch.")
+        found = await redeem.redeemed_of_batch(conn, row.id, _REDEEMED_MAX)
+    redeemed = [
+        RedeemedCode(
+            hint=one.hint,
+            organization_id=one.org_id,
+            redeemed_at=one.redeemed_us // 1_000_000,
+        )
+        for one in found
+    ]
+    return msgspec.structs.replace(_batch(row), redeemed=redeemed)
+
+
+async def disable_batch(call: Call) -> Batch:
+    await call.parts.payments.codes.disable(call.params["id"], actor=call.actor)
+    return await show_batch(call)
 
 
 def _batch(row: BatchRow) -> Batch:
@@ -154,6 +178,9 @@ ENDPOINTS = [
         Batch,
         "Make a batch of redeem codes; the codes are in this answer only.",
         _TAG,
+    ),
+    Endpoint(
+        "GET", "/admin/code-batches/{id}", OPERATOR, show_batch, None, Batch, "One batch.", _TAG
     ),
     Endpoint(
         "DELETE",

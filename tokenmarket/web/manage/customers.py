@@ -11,14 +11,19 @@ from tokenmarket.backoffice import announcements, groups, orgs
 from tokenmarket.backoffice.announcements import AnnouncementWishes
 from tokenmarket.backoffice.groups import GroupWishes
 from tokenmarket.core.catalog_groups import percent_text
-from tokenmarket.core.money import usd_from_nano
+from tokenmarket.core.errors import ApiError
+from tokenmarket.core.money import nano_from_usd, usd_from_nano
 from tokenmarket.store import announcements as announcement_rows
 from tokenmarket.store import org_desk, org_groups
+from tokenmarket.store.accounts import Limits
+from tokenmarket.store.database import Connection
 from tokenmarket.store.org_desk import OrgLine
 from tokenmarket.store.org_groups import GroupRow
 from tokenmarket.web.manage.endpoint import OPERATOR, Call, Deleted, Endpoint, Listing, page
 
 _TAG = "customers"
+_CAPS = ("spend_day", "spend_month", "spend_total")
+_SUSPENDED = {"": None, "active": False, "suspended": True}
 _Text = Annotated[str, msgspec.Meta(max_length=2_000)]
 
 
@@ -43,6 +48,18 @@ class GroupObject(msgspec.Struct, kw_only=True):
     organizations: int
 
 
+class CustomerLimits(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What an organization may use; null: no limit, 0: nothing. Spend caps are in USD, days and
+    months in UTC."""
+
+    rpm: int | None = None
+    tpm: int | None = None
+    concurrency: int | None = None
+    spend_day: str | None = None
+    spend_month: str | None = None
+    spend_total: str | None = None
+
+
 class CustomerObject(msgspec.Struct, kw_only=True):
     """An organization as the operator sees it. The balance is what is posted."""
 
@@ -51,6 +68,7 @@ class CustomerObject(msgspec.Struct, kw_only=True):
     name: str
     group: str | None
     suspended_at: int | None
+    limits: CustomerLimits
     balance: str
     api_keys: int
     members: int
@@ -58,10 +76,12 @@ class CustomerObject(msgspec.Struct, kw_only=True):
 
 
 class CustomerChanges(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """What shall be different; what is left out stays. Suspending needs a reason."""
+    """What shall be different; what is left out stays, ``limits`` are given all together.
+    Suspending needs a reason."""
 
     group: str | msgspec.UnsetType | None = msgspec.UNSET
     suspended: bool | msgspec.UnsetType = msgspec.UNSET
+    limits: CustomerLimits | msgspec.UnsetType = msgspec.UNSET
     reason: _Text = ""
 
 
@@ -106,6 +126,11 @@ async def create_group(call: Call) -> GroupObject:
     return _group(row)
 
 
+async def show_group(call: Call) -> GroupObject:
+    async with call.parts.database.read() as conn:
+        return _group(await groups.find(conn, call.params["group"]))
+
+
 async def change_group(call: Call) -> GroupObject:
     group_id = call.params["group"]
     async with call.parts.database.begin() as conn:
@@ -128,11 +153,26 @@ async def remove_group(call: Call) -> Deleted:
 
 
 async def list_customers(call: Call) -> Listing[CustomerObject]:
+    query = call.query
+    state, group = query.get("state", ""), query.get("group")
+    if state not in _SUSPENDED:
+        raise ApiError("REQUEST_001", "state is active or suspended.", param="state")
     async with call.parts.database.read() as conn:
         lines = await org_desk.search(
-            conn, text=call.query.get("search", ""), after_id=call.cursor, limit=call.limit + 1
+            conn,
+            text=query.get("search", ""),
+            group_id="" if group == "none" else group,
+            suspended=_SUSPENDED[state],
+            after_id=call.cursor,
+            limit=call.limit + 1,
         )
     return page([_customer(line) for line in lines], call.limit, lambda one: one.id)
+
+
+async def show_customer(call: Call) -> CustomerObject:
+    async with call.parts.database.read() as conn:
+        org = await orgs.find(conn, call.params["organization"])
+        return await _found(conn, org.id)
 
 
 async def change_customer(call: Call) -> CustomerObject:
@@ -146,7 +186,15 @@ async def change_customer(call: Call) -> CustomerObject:
             await orgs.set_suspended(
                 conn, org_id, body.suspended, reason=body.reason, now_us=now_us, actor=actor
             )
-        line = await org_desk.find(conn, org_id)
+        if body.limits is not msgspec.UNSET:
+            limits = _limits(body.limits)
+            await orgs.set_limits(conn, org_id, limits, now_us=now_us, actor=actor)
+        return await _found(conn, org_id)
+
+
+async def _found(conn: Connection, org_id: str) -> CustomerObject:
+    """Raises NotThere."""
+    line = await org_desk.find(conn, org_id)
     if line is None:
         raise NotThere("There is no such organization.")
     return _customer(line)
@@ -202,16 +250,36 @@ def _group(row: GroupRow) -> GroupObject:
 
 def _customer(line: OrgLine) -> CustomerObject:
     org = line.org
+    limits = org.limits
+    caps = {name: getattr(limits, f"{name}_nano") for name in _CAPS}
     return CustomerObject(
         id=org.id,
         name=org.name,
         group=org.group_id,
         suspended_at=org.disabled_at_s,
+        limits=CustomerLimits(
+            rpm=limits.rpm,
+            tpm=limits.tpm,
+            concurrency=limits.concurrency,
+            **{name: None if nano is None else usd_from_nano(nano) for name, nano in caps.items()},
+        ),
         balance=usd_from_nano(line.balance_nano),
         api_keys=line.keys,
         members=line.members,
         created_at=org.created_us // 1_000_000,
     )
+
+
+def _limits(wanted: CustomerLimits) -> Limits:
+    """Raises ApiError; what is too large is refused where it is written."""
+    caps: dict[str, int | None] = {}
+    for name in _CAPS:
+        text = getattr(wanted, name)
+        try:
+            caps[f"{name}_nano"] = None if text is None else nano_from_usd(text)
+        except ValueError as error:
+            raise ApiError("REQUEST_001", str(error), param=f"limits.{name}") from error
+    return Limits(rpm=wanted.rpm, tpm=wanted.tpm, concurrency=wanted.concurrency, **caps)
 
 
 def _announcement(row: announcement_rows.Announcement) -> AnnouncementObject:
@@ -247,6 +315,9 @@ ENDPOINTS = [
         _TAG,
     ),
     Endpoint(
+        "GET", "/admin/groups/{group}", OPERATOR, show_group, None, GroupObject, "One group.", _TAG
+    ),
+    Endpoint(
         "PUT",
         "/admin/groups/{group}",
         OPERATOR,
@@ -275,7 +346,21 @@ ENDPOINTS = [
         Listing[CustomerObject],
         "All organizations, oldest first.",
         _TAG,
-        query=(("search", "Part of the name, an id, or a member's e-mail address."),),
+        query=(
+            ("search", "Part of the name, an id, or a member's e-mail address."),
+            ("state", "active or suspended."),
+            ("group", "Only of this group, by its id; none: of no group."),
+        ),
+    ),
+    Endpoint(
+        "GET",
+        "/admin/organizations/{organization}",
+        OPERATOR,
+        show_customer,
+        None,
+        CustomerObject,
+        "One organization.",
+        _TAG,
     ),
     Endpoint(
         "PATCH",
@@ -284,7 +369,7 @@ ENDPOINTS = [
         change_customer,
         CustomerChanges,
         CustomerObject,
-        "Puts an organization into a group, suspends it or lets it work again.",
+        "Changes an organization's group or limits, suspends it or lets it work again.",
         _TAG,
     ),
     Endpoint(

@@ -51,6 +51,18 @@ class Deleted(msgspec.Struct, kw_only=True):
     id: str
 
 
+class Nothing(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """An empty body."""
+
+
+class File(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer that is no JSON. ``name`` is ours, never a caller's text."""
+
+    name: str
+    content_type: str
+    body: bytes
+
+
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One authenticated request. ``org_id`` is empty and ``role`` ``operator`` for an operator's
     key; ``body`` is the struct that the endpoint names. ``query`` holds known names only."""
@@ -91,19 +103,21 @@ Handler = Callable[[Call], Awaitable[Any]]
 
 class Endpoint(msgspec.Struct, frozen=True):
     """One row of the table. ``path`` is below PREFIX; ``policy`` a permission of ``core/roles.py``,
-    OPERATOR or ANY. ``query``: (name, description) of each known parameter; lists have ``limit``
-    and ``cursor`` besides."""
+    OPERATOR or ANY. A parameter ``{model}`` at the end takes the rest of the path, as ids of models
+    may hold slashes. ``query``: (name, description) of each known parameter; lists have ``limit``
+    and ``cursor`` besides. With a ``file`` type the handler answers a File and ``answer`` is it."""
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
     path: str
     policy: str
     handler: Handler
     body: type[msgspec.Struct] | None
-    answer: Any  # a struct, or Listing[struct]
+    answer: Any  # a struct, Listing[struct], or File
     summary: str
     tag: str
     description: str = ""
     query: tuple[tuple[str, str], ...] = ()
+    file: str = ""  # the content type of an answer that is a file
 
     @property
     def is_list(self) -> bool:
@@ -139,5 +153,7 @@ def check_table(endpoints: Sequence[Endpoint]) -> None:
             raise ValueError(f"{where}: there is no policy {row.policy!r}")
         if row.body is not None and not row.body.__struct_config__.forbid_unknown_fields:
             raise ValueError(f"{where}: {row.body.__name__} takes unknown fields")
+        if (row.answer is File) != bool(row.file) or (row.file and row.method != "GET"):
+            raise ValueError(f"{where}: a file is got, and has a type")
         if (row.body is not None) != (row.method in ("POST", "PUT", "PATCH")):
             raise ValueError(f"{where}: POST, PUT and PATCH have a body, GET and DELETE have none")

@@ -9,7 +9,7 @@ on the path of inference; every request reads its key from SQL.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -24,7 +24,15 @@ from tokenmarket.core.roles import may
 from tokenmarket.core.wire import Client, Inbound, bearer_token, check_content_type
 from tokenmarket.limits import MINUTE_US, Rate
 from tokenmarket.store import manage_keys as key_rows
-from tokenmarket.web.manage.endpoint import ANY, OPERATOR, PREFIX, Call, Endpoint, check_table
+from tokenmarket.web.manage.endpoint import (
+    ANY,
+    OPERATOR,
+    PREFIX,
+    Call,
+    Endpoint,
+    File,
+    check_table,
+)
 from tokenmarket.web.manage.replays import Replay, key_of
 from tokenmarket.web.reads import query_values
 
@@ -39,6 +47,8 @@ DOCUMENT_PATH = f"{PREFIX}/openapi.json"
 
 Refusal = Callable[[str, ApiError, int], tuple[bytes, bytes]]
 _encode = msgspec.json.Encoder().encode
+_JSON: Final = b"content-type: application/json\r\n"
+_REST: Final = "{model}"  # at the end of a path: an id that may hold slashes
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
@@ -86,13 +96,11 @@ class Manage:
         return self._refusal(inbound.request_id, error, ms)
 
     async def _answer(self, parts: Parts, inbound: Inbound) -> tuple[bytes, bytes]:
-        head = b"x-request-id: %b\r\ncontent-type: application/json\r\n" % (
-            inbound.request_id.encode("ascii")
-        )
+        head = b"x-request-id: %b\r\n" % inbound.request_id.encode("ascii")
         if inbound.path == DOCUMENT_PATH:
             if inbound.method not in ("GET", "HEAD"):
                 raise _wrong_method(inbound.method, ["GET", "HEAD"])
-            return head + b"cache-control: no-cache\r\n", self._document()
+            return head + _JSON + b"cache-control: no-cache\r\n", self._document()
         row, params = self._find(inbound)
         caller = await self._authenticate(parts, inbound)
         check_policy(row, caller)
@@ -184,7 +192,11 @@ class Manage:
         self, row: Endpoint, call: Call, inbound: Inbound, head: bytes
     ) -> tuple[bytes, bytes]:
         if row.method == "GET" or not key_of(inbound):
-            return head, _encode(await _handled(row, call))
+            answer = await _handled(row, call)
+            if isinstance(answer, File):
+                return head + _file_lines(answer), answer.body
+            return head + _JSON, _encode(answer)
+        head += _JSON
         kek = call.parts.root.derive(sealing.KEY_ENCRYPTION)
         replay = Replay(call.parts.database, kek, call.key.id, inbound)
         kept = await replay.begin(call.now_us)
@@ -234,7 +246,16 @@ async def _handled(row: Endpoint, call: Call) -> Any:
         raise ApiError("REQUEST_008", str(error)) from error
 
 
+def _file_lines(file: File) -> bytes:
+    lines = f"content-type: {file.content_type}\r\n"
+    lines += f'content-disposition: attachment; filename="{file.name}"\r\n'
+    return lines.encode("ascii")
+
+
 def _matched(pattern: list[str], segments: list[str]) -> dict[str, str] | None:
+    if pattern[-1] == _REST and len(segments) > len(pattern):
+        first = len(pattern) - 1
+        segments = [*segments[:first], "/".join(segments[first:])]
     if len(pattern) != len(segments):
         return None
     params: dict[str, str] = {}

@@ -8,12 +8,14 @@ import msgspec
 
 from tokenmarket.backoffice import prices
 from tokenmarket.core.catalog_rows import PriceEntry
+from tokenmarket.core.errors import ApiError
 from tokenmarket.core.price_terms import PriceTerms
 from tokenmarket.store import price_changes
 from tokenmarket.store.price_changes import PriceChange as ChangeRow
-from tokenmarket.web.manage.endpoint import OPERATOR, Call, Endpoint, Listing, page
+from tokenmarket.web.manage.endpoint import OPERATOR, Call, Endpoint, Listing, Nothing, page
 
 _TAG = "supply"
+_STATES = ("draft", "scheduled", "published", "cancelled", "failed")
 _Text = Annotated[str, msgspec.Meta(max_length=2_000)]
 
 
@@ -70,16 +72,16 @@ class PriceChange(msgspec.Struct, kw_only=True):
     rows: list[PriceDifference]
 
 
-class Nothing(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """An empty body."""
-
-
 async def list_changes(call: Call) -> Listing[PriceChange]:
+    state = call.query.get("state")
+    if state is not None and state not in _STATES:
+        raise ApiError("REQUEST_001", f"state is one of {', '.join(_STATES)}.", param="state")
     async with call.parts.database.read() as conn:
         rows = await price_changes.listed(
             conn,
             model=call.query.get("model"),
             provider=call.query.get("provider"),
+            states=None if state is None else (msgspec.convert(state, price_changes.State),),
             before_id=call.cursor or None,
             limit=call.limit + 1,
         )
@@ -169,7 +171,11 @@ def _entries(rows: list[PriceRowBody]) -> tuple[PriceEntry, ...]:
     )
 
 
-_FILTERS = (("model", "Only of this model."), ("provider", "Only at this provider."))
+_FILTERS = (
+    ("model", "Only of this model."),
+    ("provider", "Only at this provider."),
+    ("state", "draft, scheduled, published, cancelled or failed."),
+)
 _CHANGE = "/admin/price-changes/{change}"
 ENDPOINTS = [
     Endpoint(

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from tokenmarket.accounts.admin import NotThere
+from tokenmarket.core.csv_rows import CONTENT_TYPE
 from tokenmarket.core.errors import ApiError
 from tokenmarket.core.money import usd_from_nano
 from tokenmarket.reports.asking import (
@@ -21,13 +22,13 @@ from tokenmarket.reports.asking import (
     cursor,
     read_asked,
 )
-from tokenmarket.reports.names import Names, names_of
+from tokenmarket.reports.names import Names, namer, names_of
 from tokenmarket.reports.requests import Line, models_meant
 from tokenmarket.reports.usage import GROUPS, Sums, Usage, usage
 from tokenmarket.reports.usage_csv import usage_csv
 from tokenmarket.store import accounts as rows
 from tokenmarket.store import report_ledger
-from tokenmarket.web.manage.endpoint import OPERATOR, Call, Endpoint, Listing
+from tokenmarket.web.manage.endpoint import OPERATOR, Call, Endpoint, File, Listing
 from tokenmarket.web.openapi.objects import Receipt
 
 _UTC = ZoneInfo("UTC")
@@ -98,15 +99,6 @@ class UsageReport(msgspec.Struct, kw_only=True):
     previous_total: UsageSums
 
 
-class UsageFile(msgspec.Struct, kw_only=True):
-    """A file as text: the same sums as the report."""
-
-    object: Literal["file"] = "file"
-    name: str
-    content_type: Literal["text/csv"] = "text/csv"
-    content: str
-
-
 class LedgerEntry(msgspec.Struct, kw_only=True):
     """One double entry of the ledger."""
 
@@ -166,6 +158,7 @@ async def receipt_of_any(call: Call) -> Any:
 
 async def report(call: Call) -> UsageReport:
     found, names, group = await _usage(call)
+    name = namer(group, names)
     span = found.span
     return UsageReport(
         first_day=span.first_day.isoformat(),
@@ -175,7 +168,7 @@ async def report(call: Call) -> UsageReport:
         data=[
             UsageGroup(
                 id=row.name,
-                name=_name(group, row.name, names),
+                name=name(row.name),
                 usage=_sums(row.sums),
                 previous=_sums(row.before),
             )
@@ -190,12 +183,13 @@ async def report(call: Call) -> UsageReport:
     )
 
 
-async def report_csv(call: Call) -> UsageFile:
+async def report_csv(call: Call) -> File:
     found, names, group = await _usage(call)
     span = found.span
-    return UsageFile(
+    return File(
         name=f"usage-{span.first_day}-{span.last_day}.csv",
-        content=usage_csv(found, lambda one: _name(group, one, names)),
+        content_type=CONTENT_TYPE,
+        body=usage_csv(found, namer(group, names)).encode(),
     )
 
 
@@ -267,14 +261,6 @@ async def _usage(call: Call) -> tuple[Usage, Names, str]:
     asked = _asked(call, zone, "30d")
     await call.parts.wallet.flush()
     return await usage(call.parts.database, call.org_id, asked, group, names), names, group
-
-
-def _name(group: str, one: str, names: Names) -> str:
-    if group == "key":
-        return names.key_name(one)
-    if group == "member":
-        return names.members.get(one, one)
-    return names.teams.get(one, one) if group == "team" else one
 
 
 def _sums(some: Sums) -> UsageSums:
@@ -369,10 +355,11 @@ ENDPOINTS = [
         "view",
         report_csv,
         None,
-        UsageFile,
-        "The same as the text of a CSV file.",
+        File,
+        "The same as a CSV file.",
         _TAG,
         query=_USAGE_QUERY,
+        file="text/csv",
     ),
     Endpoint(
         "GET",

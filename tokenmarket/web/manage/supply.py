@@ -1,4 +1,4 @@
-"""Management endpoints of the operator about supply: providers and their keys, routes.
+"""Management endpoints of the operator about providers: their connection, keys, and a test call.
 
 They call what the pages call (``backoffice/``). No key of a provider is in any answer.
 """
@@ -9,30 +9,52 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from tokenmarket.backoffice import catalog_edits, providers
-from tokenmarket.backoffice.catalog_edits import RouteWishes
+from tokenmarket.backoffice import catalog_edits, probing, providers
 from tokenmarket.backoffice.providers import ProviderWishes
 from tokenmarket.core import sealing
-from tokenmarket.core.catalog import Provider, ProviderLimits
+from tokenmarket.core.catalog import DataPolicy, Provider, ProviderLimits
 from tokenmarket.store import credentials
-from tokenmarket.web.manage.endpoint import OPERATOR, Call, Deleted, Endpoint, Listing, page
+from tokenmarket.store.credentials import CredentialRow
+from tokenmarket.store.database import Connection
+from tokenmarket.web.manage.endpoint import (
+    OPERATOR,
+    Call,
+    Deleted,
+    Endpoint,
+    Listing,
+    Nothing,
+    page,
+)
 
 _TAG = "supply"
 _Text = Annotated[str, msgspec.Meta(max_length=2_000)]
+_Own = set[tuple[str, ...]]
 
 
 class ProviderKey(msgspec.Struct, kw_only=True):
-    """A stored key of a provider, without the key."""
+    """A stored key of a provider, without the key. ``alert``: a refusal that a person must look
+    at; ``resting_s`` 0: it may be used now. Both as this server has seen them."""
 
     object: Literal["provider_key"] = "provider_key"
     id: str
     hint: str
     base_url: str
     created_at: int
+    alert: str | None
+    resting_s: float
+
+
+class ProviderData(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What a provider does with prompts; null: not known."""
+
+    retention_days: int | None = None
+    trains: bool | None = None
+    region: Annotated[str, msgspec.Meta(max_length=100)] | None = None
 
 
 class ProviderState(msgspec.Struct, kw_only=True):
-    """A provider as requests meet it now. Drained: not enabled while requests still run there."""
+    """A provider as requests meet it now. Switched off it takes no new requests; ``running`` says
+    how many have not ended yet. ``changed``: it is not as shipped."""
 
     object: Literal["provider"] = "provider"
     name: str
@@ -40,15 +62,18 @@ class ProviderState(msgspec.Struct, kw_only=True):
     base_url: str
     api_key_env: str | None
     enabled: bool
+    changed: bool
     running: int
     rpm: int
     tpm: int
     concurrency: int
+    data: ProviderData
     keys: list[ProviderKey]
 
 
 class ProviderBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """A provider as it shall be; limits of 0 are none. Another base URL leaves keys behind."""
+    """A provider as it shall be; limits of 0 are none. Another base URL leaves keys behind; without
+    ``data`` what is known of prompts stays."""
 
     adapter: str
     base_url: _Text
@@ -56,6 +81,7 @@ class ProviderBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     rpm: int = 0
     tpm: int = 0
     concurrency: int = 0
+    data: ProviderData | msgspec.UnsetType = msgspec.UNSET
     enabled: bool = True
 
 
@@ -65,41 +91,31 @@ class ProviderSecret(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     key: Annotated[str, msgspec.Meta(min_length=1, max_length=16_384)]
 
 
-class RouteBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """A route by model and provider, and what shall hold for it."""
+class ProviderTest(msgspec.Struct, kw_only=True):
+    """What a test call found; ``status`` is HTTP's, if it came so far."""
 
-    model: str
-    provider: str
-    upstream_model: str
-    priority: int = 0
-    weight: int = 1
-    enabled: bool = True
-
-
-class RouteObject(msgspec.Struct, kw_only=True):
-    """A route with its live state."""
-
-    object: Literal["route"] = "route"
-    model: str
-    provider: str
-    upstream_model: str
-    priority: int
-    weight: int
-    enabled: bool
-    available: bool
-    reason: str | None
-    price_version: str
+    object: Literal["provider_test"] = "provider_test"
+    ok: bool
+    finding: str
+    status: int | None
+    latency_ms: int | None
+    detail: str
 
 
 async def list_providers(call: Call) -> Listing[ProviderState]:
     async with call.parts.database.read() as conn:
         document = await catalog_edits.in_force(conn, call.parts.catalog.shipped)
+        own = await catalog_edits.own_rows(conn)
         stored = await credentials.listed(conn)
-    names = sorted(row.provider.name for row in document.providers)
-    wanted = [name for name in names if name > call.cursor][: call.limit + 1]
     by_name = {row.provider.name: row.provider for row in document.providers}
-    found = [_provider(call, by_name[name], stored) for name in wanted]
+    wanted = [name for name in sorted(by_name) if name > call.cursor][: call.limit + 1]
+    found = [_provider(call, by_name[name], own, stored) for name in wanted]
     return page(found, call.limit, lambda one: one.name)
+
+
+async def show_provider(call: Call) -> ProviderState:
+    async with call.parts.database.read() as conn:
+        return await _state(conn, call)
 
 
 async def put_provider(call: Call) -> ProviderState:
@@ -107,7 +123,6 @@ async def put_provider(call: Call) -> ProviderState:
     name, parts = call.params["name"], call.parts
     async with parts.database.begin() as conn:
         document = await catalog_edits.in_force(conn, parts.catalog.shipped)
-        known = any(row.provider.name == name for row in document.providers)
         wishes = ProviderWishes(
             body.adapter,
             body.base_url,
@@ -115,19 +130,50 @@ async def put_provider(call: Call) -> ProviderState:
             limits=ProviderLimits(body.rpm, body.tpm, body.concurrency),
             enabled=body.enabled,
         )
+        if body.data is not msgspec.UNSET:
+            told = body.data
+            data = DataPolicy(told.retention_days, told.trains, told.region)
+            wishes = msgspec.structs.replace(wishes, data=data)
         shipped, now_us, actor = parts.catalog.shipped, call.now_us, call.actor
-        if known:
+        if any(row.provider.name == name for row in document.providers):
             before = providers.find(document, name)
-            wishes = msgspec.structs.replace(wishes, data=before.data, timeouts=before.timeouts)
-            provider = await providers.change(
+            kept = before.data if body.data is msgspec.UNSET else wishes.data
+            wishes = msgspec.structs.replace(wishes, data=kept, timeouts=before.timeouts)
+            await providers.change(
                 conn, shipped, _kek(call), name, wishes, now_us=now_us, actor=actor
             )
         else:
-            provider = await providers.create(
-                conn, shipped, name, wishes, now_us=now_us, actor=actor
-            )
-        stored = await credentials.listed(conn, name)
-    return _provider(call, provider, stored)
+            await providers.create(conn, shipped, name, wishes, now_us=now_us, actor=actor)
+        return await _state(conn, call)
+
+
+async def reset_provider(call: Call) -> Deleted:
+    name = call.params["name"]
+    async with call.parts.database.begin() as conn:
+        shipped, now_us = call.parts.catalog.shipped, call.now_us
+        await catalog_edits.reset(
+            conn, shipped, "provider", (name,), now_us=now_us, actor=call.actor
+        )
+    return Deleted(id=name)
+
+
+async def test_provider(call: Call) -> ProviderTest:
+    parts = call.parts
+    found = await probing.try_provider(
+        parts.database,
+        parts.catalog.shipped,
+        _kek(call),
+        parts.config.environment,
+        parts.outbound,
+        call.params["name"],
+    )
+    return ProviderTest(
+        ok=found.ok,
+        finding=found.finding,
+        status=found.status,
+        latency_ms=found.latency_ms,
+        detail=found.detail,
+    )
 
 
 async def add_provider_key(call: Call) -> ProviderKey:
@@ -141,7 +187,7 @@ async def add_provider_key(call: Call) -> ProviderKey:
             now_us=call.now_us,
             actor=call.actor,
         )
-    return _key(row)
+    return _key(call, row)
 
 
 async def remove_provider_key(call: Call) -> Deleted:
@@ -153,84 +199,55 @@ async def remove_provider_key(call: Call) -> Deleted:
     return Deleted(id=key_id)
 
 
-async def list_routes(call: Call) -> Listing[RouteObject]:
-    catalog, outbound = call.parts.catalog.current, call.parts.outbound
-    model, provider = call.query.get("model"), call.query.get("provider")
-    found: list[RouteObject] = []
-    for name, routes in sorted(catalog.routes.items()):
-        for route in routes:
-            if (model and name != model) or (provider and route.provider.name != provider):
-                continue
-            state = outbound.state(route)
-            found.append(
-                RouteObject(
-                    model=name,
-                    provider=route.provider.name,
-                    upstream_model=route.upstream_model,
-                    priority=route.priority,
-                    weight=route.weight,
-                    enabled=route.enabled and route.provider.enabled,
-                    available=state.available,
-                    reason=state.reason,
-                    price_version=route.prices.version,
-                )
-            )
-    rest = [one for one in found if _route_cursor(one) > call.cursor]
-    return page(rest[: call.limit + 1], call.limit, _route_cursor)
-
-
-async def put_route(call: Call) -> RouteBody:
-    body: RouteBody = call.body
-    wishes = RouteWishes(body.upstream_model, body.priority, body.weight, body.enabled)
-    async with call.parts.database.begin() as conn:
-        await catalog_edits.change_route(
-            conn,
-            call.parts.catalog.shipped,
-            (body.model, body.provider),
-            wishes,
-            now_us=call.now_us,
-            actor=call.actor,
-        )
-    return body
+async def _state(conn: Connection, call: Call) -> ProviderState:
+    """Raises NotThere."""
+    name = call.params["name"]
+    document = await catalog_edits.in_force(conn, call.parts.catalog.shipped)
+    own = await catalog_edits.own_rows(conn)
+    provider = providers.find(document, name)
+    return _provider(call, provider, own, await credentials.listed(conn, name))
 
 
 def _provider(
-    call: Call, provider: Provider, stored: list[credentials.CredentialRow]
+    call: Call, provider: Provider, own: _Own, stored: list[CredentialRow]
 ) -> ProviderState:
-    limits = provider.limits
+    limits, data = provider.limits, provider.data
+    here = [row for row in stored if row.provider == provider.name and row.disabled_at_s is None]
     return ProviderState(
         name=provider.name,
         adapter=provider.adapter,
         base_url=provider.base_url,
         api_key_env=provider.api_key_env,
         enabled=provider.enabled,
+        changed=("provider", provider.name) in own,
         running=call.parts.outbound.in_flight(provider.name),
         rpm=limits.rpm,
         tpm=limits.tpm,
         concurrency=limits.concurrency,
-        keys=[
-            _key(row)
-            for row in stored
-            if row.provider == provider.name and row.disabled_at_s is None
-        ],
+        data=ProviderData(
+            retention_days=data.retention_days, trains=data.trains, region=data.region
+        ),
+        keys=[_key(call, row) for row in here],
     )
 
 
-def _key(row: credentials.CredentialRow) -> ProviderKey:
+def _key(call: Call, row: CredentialRow) -> ProviderKey:
+    live = {key.id: key for key in call.parts.outbound.keys(row.provider)}.get(row.id)
     return ProviderKey(
-        id=row.id, hint=row.hint, base_url=row.base_url, created_at=row.created_us // 1_000_000
+        id=row.id,
+        hint=row.hint,
+        base_url=row.base_url,
+        created_at=row.created_us // 1_000_000,
+        alert=None if live is None else live.alert,
+        resting_s=0.0 if live is None else round(live.resting_s, 1),
     )
-
-
-def _route_cursor(one: RouteObject) -> str:
-    return f"{one.model} {one.provider}"
 
 
 def _kek(call: Call) -> bytes:
     return call.parts.root.derive(sealing.KEY_ENCRYPTION)
 
 
-_FILTERS = (("model", "Only of this model."), ("provider", "Only at this provider."))
+_ONE = "/admin/providers/{name}"
 ENDPOINTS = [
     Endpoint(
         "GET",
@@ -242,9 +259,10 @@ ENDPOINTS = [
         "All providers, by name.",
         _TAG,
     ),
+    Endpoint("GET", _ONE, OPERATOR, show_provider, None, ProviderState, "One provider.", _TAG),
     Endpoint(
         "PUT",
-        "/admin/providers/{name}",
+        _ONE,
         OPERATOR,
         put_provider,
         ProviderBody,
@@ -253,8 +271,28 @@ ENDPOINTS = [
         _TAG,
     ),
     Endpoint(
+        "DELETE",
+        _ONE,
+        OPERATOR,
+        reset_provider,
+        None,
+        Deleted,
+        "Takes back what was changed: the provider is as shipped, or gone if it was added.",
+        _TAG,
+    ),
+    Endpoint(
         "POST",
-        "/admin/providers/{name}/keys",
+        f"{_ONE}/test",
+        OPERATOR,
+        test_provider,
+        Nothing,
+        ProviderTest,
+        "Asks the provider for its list of models, with this server's keys.",
+        _TAG,
+    ),
+    Endpoint(
+        "POST",
+        f"{_ONE}/keys",
         OPERATOR,
         add_provider_key,
         ProviderSecret,
@@ -264,33 +302,12 @@ ENDPOINTS = [
     ),
     Endpoint(
         "DELETE",
-        "/admin/providers/{name}/keys/{key}",
+        f"{_ONE}/keys/{{key}}",
         OPERATOR,
         remove_provider_key,
         None,
         Deleted,
         "Stops using a key of the provider.",
-        _TAG,
-    ),
-    Endpoint(
-        "GET",
-        "/admin/routes",
-        OPERATOR,
-        list_routes,
-        None,
-        Listing[RouteObject],
-        "All routes with their live state.",
-        _TAG,
-        query=_FILTERS,
-    ),
-    Endpoint(
-        "PUT",
-        "/admin/routes",
-        OPERATOR,
-        put_route,
-        RouteBody,
-        RouteBody,
-        "Changes the order, share or upstream model of a route.",
         _TAG,
     ),
 ]

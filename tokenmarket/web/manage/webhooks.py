@@ -12,7 +12,7 @@ from tokenmarket.core.video.webhooks import SECRET_BYTES_NEW, new_secret
 from tokenmarket.store import webhook_endpoints, webhook_sending, webhooks
 from tokenmarket.store.webhook_endpoints import EndpointRow
 from tokenmarket.store.webhook_sending import Attempt, Dispatch
-from tokenmarket.web.manage.endpoint import Call, Deleted, Endpoint, Listing, page
+from tokenmarket.web.manage.endpoint import Call, Deleted, Endpoint, Listing, Nothing, page
 from tokenmarket.webhooks import callbacks, endpoints
 from tokenmarket.webhooks.endpoints import Desk, Wishes
 
@@ -61,10 +61,6 @@ class Rotation(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """So many seconds the old secret signs beside the new one."""
 
     overlap_s: int = endpoints.OVERLAP_S
-
-
-class Nothing(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """An empty body."""
 
 
 class WebhookAttempt(msgspec.Struct, kw_only=True):

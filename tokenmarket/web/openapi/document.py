@@ -320,7 +320,9 @@ def _endpoint(row: Endpoint, schemas: Schemas) -> Schema:
         "200": {
             "description": "OK",
             "headers": _headers(HEADERS),
-            "content": {"application/json": {"schema": schemas.of(row.answer)}},
+            "content": {row.file: {"schema": {"type": "string"}}}
+            if row.file
+            else {"application/json": {"schema": schemas.of(row.answer)}},
         },
         **_errors(codes),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,11 +13,15 @@ from sqlalchemy import insert, update
 
 from tests.unit.accounts.clock import HandClock
 from tokenmarket.accounts import admin, manage_keys
+from tokenmarket.accounts.sessions import Sessions
+from tokenmarket.backoffice.reconcile import Proofs
 from tokenmarket.billing.funds import Balance
 from tokenmarket.catalog import CatalogSource, load_shipped
+from tokenmarket.config import Environment
 from tokenmarket.core import ids, sealing
+from tokenmarket.core.catalog import Route
 from tokenmarket.core.errors import ApiError
-from tokenmarket.core.routing import AVAILABLE
+from tokenmarket.core.routing import AVAILABLE, RouteState
 from tokenmarket.core.wire import Inbound
 from tokenmarket.mail import Mail
 from tokenmarket.payments.alerts import Alerts
@@ -26,9 +31,11 @@ from tokenmarket.payments.terms import Terms
 from tokenmarket.payments.test_gateway import TestGateway
 from tokenmarket.replies import error_body, error_lines
 from tokenmarket.reports.requests import Requests
+from tokenmarket.reports.routes import RouteFigures
 from tokenmarket.store.accounts import OrgRow
 from tokenmarket.store.database import Database
 from tokenmarket.store.people_tables import membership, person
+from tokenmarket.upstream.outbound import KeyState
 from tokenmarket.web.manage.endpoint import PREFIX, Endpoint
 from tokenmarket.web.manage.frame import Manage
 from tokenmarket.web.manage.table import ENDPOINTS
@@ -36,6 +43,9 @@ from tokenmarket.web.manage.table import ENDPOINTS
 ROOT = sealing.Root(b"r" * 32)
 PEPPER = ROOT.derive(sealing.PEPPER)
 NOW_US = HandClock().wall_us()
+
+
+METRICS = ("holds", "held_nano", "uncollected_nano", "unposted", "set_aside", "quarantined")
 
 
 class Caller:
@@ -74,8 +84,38 @@ class NoWallet:
     async def flush(self) -> None:
         pass
 
+    def ready(self) -> str | None:
+        return None
+
+    def metrics(self) -> dict[str, int]:
+        return dict.fromkeys(METRICS, 0)
+
     async def balance(self, _org_id: str) -> Balance:
         return Balance(0, 0, 0)
+
+
+@dataclass
+class Upstreams:
+    """Providers of which ``cooling`` rest; ``ended`` is what was reset."""
+
+    cooling: set[str] = field(default_factory=set)
+    ended: list[tuple[str, str | None]] = field(default_factory=list)
+    client: Any = None  # nothing is called
+
+    def state(self, route: Route) -> RouteState:
+        if route.provider.name not in self.cooling:
+            return AVAILABLE
+        return RouteState(available=False, kind="cooling", reason="a test", retry_after_s=3.0)
+
+    def reset(self, provider: str, upstream_model: str | None = None) -> None:
+        self.cooling.discard(provider)
+        self.ended.append((provider, upstream_model))
+
+    def in_flight(self, _provider: str) -> int:
+        return 0
+
+    def keys(self, _provider: str) -> list[KeyState]:
+        return []
 
 
 @dataclass
@@ -87,6 +127,7 @@ class Desk:
     clock: HandClock = field(default_factory=HandClock)
     crashes: list[Exception] = field(default_factory=list)
     woken: int = 0  # how often the deliverer of webhooks was
+    outbound: Upstreams = field(default_factory=lambda: Upstreams())
 
     def __post_init__(self) -> None:
         wallet: Any = NoWallet()
@@ -95,12 +136,17 @@ class Desk:
             database=self.database,
             wallet=wallet,
             catalog=CatalogSource(load_shipped()),
-            outbound=SimpleNamespace(in_flight=lambda _: 0, state=lambda _: AVAILABLE),
+            outbound=self.outbound,
+            measurements=SimpleNamespace(targets=self._targets),
+            sessions=Sessions(self.database, self.clock, b"s" * 32),
+            proofs=Proofs(self.database, wallet, Path(self.database.path).parent, self.clock),
             reports=SimpleNamespace(requests=requests),
             clock=self.clock,
             root=ROOT,
             telemetry=SimpleNamespace(crash=lambda _, error: self.crashes.append(error)),
-            config=SimpleNamespace(webhook_origins=()),
+            config=SimpleNamespace(
+                webhook_origins=(), data_dir=Path("."), environment=Environment({})
+            ),
             webhooks=SimpleNamespace(deliverer=SimpleNamespace(wake=self._wake)),
             payments=self._payments(),
             base_url=lambda: "https://gateway.example",
@@ -119,6 +165,9 @@ class Desk:
             alerts=Alerts(self.database, Mail(None, ""), self.clock),
             codes=Codes(self.database, b"c" * 32, self.clock),
         )
+
+    async def _targets(self, _now_us: int) -> dict[tuple[str, str], RouteFigures]:
+        return {}
 
     def _wake(self) -> None:
         self.woken += 1

@@ -86,8 +86,9 @@ WRONG = [
 
 @pytest.mark.parametrize("key", WRONG, ids=lambda key: str(key)[:12])
 async def test_without_a_key_of_ours_nothing_answers(desk: Desk, key: str | None) -> None:
-    for row in ENDPOINTS:
-        answer = await desk.ask(key, row.method, row.path.replace("{id}", "x"), address=row.path)
+    for number, row in enumerate(ENDPOINTS):
+        address = f"203.0.113.{number}"  # who fails often from one address waits
+        answer = await desk.ask(key, row.method, row.path.replace("{id}", "x"), address=address)
         assert (answer.status, answer.code) == (401, "AUTH_001"), row.path
         assert "www-authenticate: Bearer" in answer.head
 

@@ -99,9 +99,12 @@ async def test_usage_is_one_number(desk: Desk) -> None:
         for part in ("data", "days"):
             charged = sum(Decimal(row["usage"]["charged"]) for row in report[part])
             assert charged == Decimal("1.000000005")
-        file = (await desk.ask(mine, "GET", f"/usage.csv?range=7d&group_by={group}")).json
-        assert file["content"].splitlines()[-1].endswith(",1.000000005")
-        assert "(UTC)" in file["content"].splitlines()[0]
+        file = await desk.ask(mine, "GET", f"/usage.csv?range=7d&group_by={group}")
+        lines = file.body.decode().splitlines()
+        assert lines[-1].endswith(",1.000000005")
+        assert "(UTC)" in lines[0]
+        assert "content-type: text/csv" in file.head
+        assert 'filename="usage-20' in file.head
     narrow = (await desk.ask(mine, "GET", "/usage?model=m1&group_by=model")).json
     assert [(row["id"], row["usage"]["failed"]) for row in narrow["data"]] == [("m1", 1)]
 

@@ -79,19 +79,93 @@ async def test_a_price_is_drafted_scheduled_and_cancelled(desk: Desk, operator: 
     assert (await desk.ask(operator, "POST", "/admin/price-changes", wrong)).status == 400
 
 
+async def test_a_provider_is_as_shipped_again(desk: Desk, operator: str) -> None:
+    one = "/admin/providers/deepseek"
+    before = (await desk.ask(operator, "GET", one)).json
+    assert (before["enabled"], before["changed"], before["running"]) == (True, False, 0)
+    body = {"adapter": before["adapter"], "base_url": before["base_url"], "enabled": False}
+    known = {"retention_days": 30, "trains": False, "region": "EU"}
+    told = (await desk.ask(operator, "PUT", one, body | {"data": known})).json
+    assert (told["enabled"], told["changed"], told["data"]) == (False, True, known)
+    kept = (await desk.ask(operator, "PUT", one, body | {"rpm": 9})).json
+    assert (kept["data"], kept["rpm"]) == (known, 9)
+    assert (await desk.ask(operator, "DELETE", one)).status == 200
+    assert (await desk.ask(operator, "GET", one)).json == before
+    assert (await desk.ask(operator, "DELETE", one)).status == 404
+    assert (await desk.ask(operator, "GET", "/admin/providers/nobody")).status == 404
+
+
+async def test_a_test_call(desk: Desk, operator: str) -> None:
+    built_in = await desk.ask(operator, "POST", "/admin/providers/sandbox/test", {})
+    assert (built_in.json["ok"], built_in.json["finding"]) == (True, "built_in")
+    keyless = await desk.ask(operator, "POST", "/admin/providers/deepseek/test", {})
+    assert (keyless.json["ok"], keyless.json["finding"]) == (False, "no_key")
+    assert (await desk.ask(operator, "POST", "/admin/providers/nobody/test", {})).status == 404
+
+
 async def test_routes(desk: Desk, operator: str) -> None:
     found = await desk.ask(operator, "GET", "/admin/routes?model=DeepSeek-V4-pro")
     assert {row["provider"] for row in found.json["data"]} == {"deepseek", "dataeyes"}
-    body = {
-        "model": "DeepSeek-V4-pro",
-        "provider": "deepseek",
-        "upstream_model": "deepseek-v4-pro",
-        "weight": 7,
-    }
-    changed = await desk.ask(operator, "PUT", "/admin/routes", body)
-    assert (changed.status, changed.json["weight"]) == (200, 7)
-    nowhere = await desk.ask(operator, "PUT", "/admin/routes", body | {"provider": "nowhere"})
-    assert nowhere.status == 404
+    one = "/admin/routes/deepseek/DeepSeek-V4-pro"
+    before = (await desk.ask(operator, "GET", one)).json
+    assert before["price"][0]["unit"] == "input_token"
+    assert (before["changed"], before["attempts_24h"]) == (False, None)
+    changed = await desk.ask(operator, "PUT", one, {"weight": 7, "priority": 1})
+    assert (changed.status, changed.json["weight"], changed.json["changed"]) == (200, 7, True)
+    assert changed.json["upstream_model"] == before["upstream_model"]
+    assert changed.json["price"] == before["price"]
+    assert (await desk.ask(operator, "DELETE", one)).status == 200
+    assert (await desk.ask(operator, "GET", one)).json == before
+    assert (await desk.ask(operator, "DELETE", one)).status == 404
+    assert (await desk.ask(operator, "PUT", one, {"weight": -1})).status == 400
+
+
+async def test_a_route_is_added_and_gone(desk: Desk, operator: str) -> None:
+    one = "/admin/routes/openai/DeepSeek-V4-pro"
+    made = await desk.ask(operator, "PUT", one, {})
+    assert (made.status, made.json["upstream_model"]) == (200, "DeepSeek-V4-pro")
+    assert (made.json["price"], made.json["available"]) == ([], False)
+    assert (await desk.ask(operator, "DELETE", one)).status == 200
+    assert (await desk.ask(operator, "GET", one)).status == 404
+    for nowhere in ("nowhere/DeepSeek-V4-pro", "openai/no/such/model"):
+        refused = await desk.ask(operator, "PUT", f"/admin/routes/{nowhere}", {})
+        assert (refused.status, refused.code) == (400, "REQUEST_001"), nowhere
+
+
+async def test_cool_downs_end(desk: Desk, operator: str) -> None:
+    desk.outbound.cooling = {"deepseek"}
+    found = await desk.ask(operator, "GET", "/admin/cool-downs")
+    models = [one["model"] for one in found.json["data"]]
+    assert "DeepSeek-V4-pro" in models
+    ended = await desk.ask(operator, "DELETE", "/admin/cool-downs/deepseek/DeepSeek-V4-pro")
+    assert ended.status == 200
+    assert (await desk.ask(operator, "DELETE", "/admin/cool-downs/deepseek")).status == 200
+    assert desk.outbound.ended == [("deepseek", "deepseek-v4-pro"), ("deepseek", None)]
+    assert (await desk.ask(operator, "GET", "/admin/cool-downs")).json["data"] == []
+    for nothing in ("nobody", "deepseek/no/such/model"):
+        answer = await desk.ask(operator, "DELETE", f"/admin/cool-downs/{nothing}")
+        assert answer.status == 404
+    async with desk.database.read() as conn:
+        events = await audit_lines(conn, action="cool_down")
+    assert [one.object for one in events] == ["deepseek", "DeepSeek-V4-pro at deepseek"]
+
+
+async def test_models(desk: Desk, operator: str) -> None:
+    listed = await desk.ask(operator, "GET", "/admin/models?search=deepseek&operation=chat")
+    assert "DeepSeek-V4-pro" in [one["id"] for one in listed.json["data"]]
+    one = "/admin/models/DeepSeek-V4-pro"
+    before = (await desk.ask(operator, "GET", one)).json
+    assert set(before["providers"]) == {"deepseek", "dataeyes"}
+    changes = {"name_zh": "深度", "enabled": False, "deprecated_at": "2027-01-31"}
+    changed = (await desk.ask(operator, "PATCH", one, changes)).json
+    assert changed == before | changes | {"changed": True}
+    wrong = await desk.ask(operator, "PATCH", one, {"policy": "by colour"})
+    assert (wrong.status, wrong.code) == (400, "REQUEST_001")
+    assert (await desk.ask(operator, "DELETE", one)).status == 200
+    assert (await desk.ask(operator, "GET", one)).json == before
+    assert (await desk.ask(operator, "GET", "/admin/models/no/such")).status == 404
+    assert (await desk.ask(operator, "PATCH", "/admin/models/no/such", {})).status == 404
+    assert (await desk.ask(operator, "GET", "/admin/models?operation=dance")).status == 400
 
 
 async def test_groups_customers_and_announcements(desk: Desk, operator: str) -> None:
@@ -111,7 +185,16 @@ async def test_groups_customers_and_announcements(desk: Desk, operator: str) -> 
     assert kept.status == 409
     await desk.ask(operator, "PATCH", one, {"group": None})
     assert (await desk.ask(operator, "DELETE", f"/admin/groups/{group.json['id']}")).status == 200
-    found = await desk.ask(operator, "GET", "/admin/organizations?search=acme")
+    limits = {"rpm": 60, "spend_month": "25.5"}
+    limited = await desk.ask(operator, "PATCH", one, {"limits": limits})
+    assert {name: limited.json["limits"][name] for name in limits} == {
+        "rpm": 60,
+        "spend_month": "25.50",
+    }
+    assert (await desk.ask(operator, "GET", one)).json == limited.json
+    for wrong in ({"spend_day": "much"}, {"rpm": -1}):
+        assert (await desk.ask(operator, "PATCH", one, {"limits": wrong})).status == 400
+    found = await desk.ask(operator, "GET", "/admin/organizations?search=acme&state=suspended")
     assert [row["id"] for row in found.json["data"]] == [org.id]
     said = await desk.ask(
         operator, "POST", "/admin/announcements", {"text_en": "Hello", "text_zh": "你好"}

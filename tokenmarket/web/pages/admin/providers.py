@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import time
-
 import msgspec
 from starlette.responses import Response
 
 from tokenmarket.accounts.admin import NotThere, Refused
-from tokenmarket.backoffice import catalog_edits, providers
+from tokenmarket.backoffice import catalog_edits, cool_downs, probing, providers
 from tokenmarket.backoffice.providers import ProviderWishes
-from tokenmarket.config import provider_secrets
 from tokenmarket.core.catalog import ADAPTERS, DataPolicy, Provider, ProviderLimits
 from tokenmarket.core.catalog_rows import RouteRow
 from tokenmarket.store import credentials
-from tokenmarket.upstream.probe import Probe, probe
+from tokenmarket.upstream.probe import Probe
 from tokenmarket.web.pages.admin.said import (
     WRONG,
     Entries,
@@ -127,7 +124,14 @@ async def act(visit: Visit) -> Response:
         if action == "add_route":
             return await _add_route(visit, name)
         if action == "reset":
-            visit.parts.outbound.reset(name)
+            await cool_downs.end_of_provider(
+                visit.parts.database,
+                visit.parts.catalog.current,
+                visit.parts.outbound,
+                name,
+                now_us=visit.now_us,
+                actor=visit.actor,
+            )
             text = visit._("Breakers are closed and keys rested enough.")
         else:
             await _change(visit, name, action)
@@ -183,12 +187,15 @@ async def _add_route(visit: Visit, name: str) -> Response:
 
 
 async def _test(visit: Visit, name: str) -> Response:
-    """Asks the provider for its list of models, with the keys of this server."""
-    async with reading(visit) as conn:
-        provider = providers.find(await catalog_edits.in_force(conn, shipped(visit)), name)
-        stored = await credentials.open_all(conn, kek(visit), provider=name)
-    secrets = provider_secrets(visit.parts.config.environment, provider, stored)
-    found = await probe(provider, secrets, visit.parts.outbound.client, time.monotonic)
+    parts = visit.parts
+    found = await probing.try_provider(
+        parts.database,
+        shipped(visit),
+        kek(visit),
+        parts.config.environment,
+        parts.outbound,
+        name,
+    )
     return await _detail(visit, {}, found)
 
 

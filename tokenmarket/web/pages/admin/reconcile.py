@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-
 from starlette.responses import Response
 
-from tokenmarket.backoffice.reconcile import provider_balances
-from tokenmarket.core import ids
+from tokenmarket.backoffice.reconcile import find_run, midnight_us, provider_balances
 from tokenmarket.store import recon_rows
 from tokenmarket.web.pages.admin.said import WRONG, reading, said
 from tokenmarket.web.site.pages import Page
@@ -22,9 +19,7 @@ async def overview(visit: Visit) -> Response:
     wanted = visit.query.get("days", "7")
     days = int(wanted) if wanted in {str(one) for one in DAYS} else 7
     parts = visit.parts
-    now = datetime.fromtimestamp(visit.now_us / 1_000_000, visit.time_zone)
-    start = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=days - 1)
-    from_us = int(start.timestamp()) * 1_000_000
+    from_us = midnight_us(visit.now_us, visit.time_zone, days)
     async with reading(visit) as conn:
         runs = await recon_rows.runs(conn)
     return await visit.render(
@@ -55,15 +50,10 @@ async def begin(visit: Visit) -> Response:
 
 async def run(visit: Visit) -> Response:
     """One run and its differences."""
-    run_id = visit.params["run"]
-    if not ids.is_id(run_id, "rec"):
-        raise visit.not_found()
     async with reading(visit) as conn:
-        found = [one for one in await recon_rows.runs(conn, 1_000) if one.id == run_id]
-        differences = await recon_rows.differences(conn, run_id)
-    if not found:
-        raise visit.not_found()
-    return await visit.render("admin/proof.html", run=found[0], differences=differences)
+        found = await find_run(conn, visit.params["run"])
+        differences = await recon_rows.differences(conn, found.id)
+    return await visit.render("admin/proof.html", run=found, differences=differences)
 
 
 PAGES = [

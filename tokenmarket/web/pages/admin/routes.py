@@ -6,7 +6,7 @@ import msgspec
 from starlette.responses import Response
 
 from tokenmarket.accounts.admin import NotThere
-from tokenmarket.backoffice import catalog_edits, prices
+from tokenmarket.backoffice import catalog_edits, cool_downs, prices
 from tokenmarket.backoffice.catalog_edits import RouteWishes
 from tokenmarket.core.catalog import Route
 from tokenmarket.core.catalog_rows import RouteRow
@@ -69,8 +69,14 @@ async def act(visit: Visit) -> Response:
     flash = ("ok", visit._("Saved."))
     try:
         if action == "reset":
-            route = _find(visit, provider, model)
-            visit.parts.outbound.reset(provider, route.upstream_model)
+            await cool_downs.end_of_route(
+                visit.parts.database,
+                visit.parts.catalog.current,
+                visit.parts.outbound,
+                (model, provider),
+                now_us=visit.now_us,
+                actor=visit.actor,
+            )
             flash = ("ok", visit._("Breakers are closed and keys rested enough."))
         else:
             async with visit.parts.database.begin() as conn:
@@ -122,10 +128,10 @@ def _terms(row: RouteRow) -> prices.PriceTerms:
 
 
 def _find(visit: Visit, provider: str, model: str) -> Route:
-    for route in visit.parts.catalog.current.routes.get(model, ()):
-        if route.provider.name == provider:
-            return route
-    raise visit.not_found()
+    try:
+        return cool_downs.find_route(visit.parts.catalog.current, (model, provider))
+    except NotThere:
+        raise visit.not_found() from None
 
 
 def _wishes(visit: Visit) -> RouteWishes:

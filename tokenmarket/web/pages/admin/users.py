@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from tokenmarket.accounts import members, people
 from tokenmarket.accounts.admin import NotThere
-from tokenmarket.core import ids
+from tokenmarket.backoffice import users
 from tokenmarket.store import accounts as rows
 from tokenmarket.store import people as people_rows
 from tokenmarket.store.audit import audit_lines
@@ -50,17 +50,25 @@ async def act(visit: Visit) -> Response:
     action, by, now_us = visit.form.get("action", ""), visit.actor, visit.now_us
     try:
         if action in ("suspend", "restore"):
-            await people.set_disabled(
-                parts.database, user.id, action == "suspend", now_us=now_us, by=by
+            await users.set_suspended(
+                parts.database,
+                parts.sessions,
+                user.id,
+                action == "suspend",
+                now_us=now_us,
+                by=by,
             )
         elif action in ("operator", "no_operator"):
-            await people.set_operator(
-                parts.database, user.id, action == "operator", now_us=now_us, by=by
+            await users.set_operator(
+                parts.database,
+                parts.sessions,
+                user.id,
+                action == "operator",
+                now_us=now_us,
+                by=by,
             )
     except WRONG as error:
         return await _detail(visit, user, said(visit, error))
-    if action in ("suspend", "operator", "no_operator"):
-        await parts.sessions.close_all(user.id)  # rights change: everybody signs in again
     here = visit.url(f"/admin/users/{user.id}")
     return visit.redirect(here, flash=("ok", visit._("Saved.")))
 
@@ -102,11 +110,8 @@ async def _detail(visit: Visit, user: User, problem: str) -> Response:
 
 
 async def _user(visit: Visit) -> User:
-    user_id = visit.params["user"]
-    if not ids.is_id(user_id, "usr"):
-        raise visit.not_found()
     try:
-        return await people.find(visit.parts.database, user_id)
+        return await users.find(visit.parts.database, visit.params["user"])
     except NotThere:
         raise visit.not_found() from None
 

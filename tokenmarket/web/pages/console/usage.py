@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from urllib.parse import urlencode
 
 from starlette.responses import Response
 
 from tokenmarket.core.csv_rows import CONTENT_TYPE
 from tokenmarket.reports.asking import FILTER_WORDS, TIME_WORDS, Asked
-from tokenmarket.reports.names import NOBODY, Names, names_of
+from tokenmarket.reports.names import Names, namer, names_of
 from tokenmarket.reports.usage import GROUPS, METRICS, Usage, usage
 from tokenmarket.reports.usage_csv import usage_csv
 from tokenmarket.web.pages.console.requests import read_filters
@@ -47,8 +46,8 @@ async def page(visit: Visit) -> Response:
         row_links=_row_links(visit, asked, report),
         report=report,
         names=names,
-        label=namer(visit, group, names),
-        drawn=usage_chart(visit, report, metric, namer(visit, group, names)),
+        label=namer(group, names, visit._),
+        drawn=usage_chart(visit, report, metric, namer(group, names, visit._)),
         tabs=[(group_name(visit, one), link(by=one), one == group) for one in GROUPS],
         metrics=[(metric_name(visit, one), link(metric=one), one == metric) for one in METRICS],
         ranges=[
@@ -76,7 +75,7 @@ async def csv(visit: Visit) -> Response:
     await visit.parts.wallet.flush()
     report = await usage(visit.parts.database, org_id, asked, group, names)
     span = asked.span
-    text = usage_csv(report, namer(visit, group, names))
+    text = usage_csv(report, namer(group, names, visit._))
     return visit.file(text, CONTENT_TYPE, f"usage-{span.first_day}-{span.last_day}.csv")
 
 
@@ -95,28 +94,6 @@ def _row_links(visit: Visit, asked: Asked, report: Usage) -> dict[str, str]:
         values = {name: value for name, value in (words | changes).items() if value}
         found[row.name] = f"{base}?{urlencode(values)}" if row.name else ""
     return found
-
-
-def namer(visit: Visit, group: str, names: Names) -> Callable[[str], str]:
-    """From a group's id to what people call it."""
-    nobody = {
-        "member": visit._("Keys made by programs"),
-        "team": visit._("Without a team"),
-        "model": visit._("Unknown model"),
-        "day": visit._("Unknown model"),
-        "provider": visit._("Not sent to a provider"),
-    }
-
-    def name(one: str) -> str:
-        if one == NOBODY:
-            return nobody.get(group, "—")
-        if group == "key":
-            return names.key_name(one)
-        if group == "member":
-            return names.members.get(one, one)
-        return names.teams.get(one, one) if group == "team" else one
-
-    return name
 
 
 def group_name(visit: Visit, group: str) -> str:
