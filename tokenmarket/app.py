@@ -26,6 +26,7 @@ from tokenmarket.billing.records import StoredAnswer
 from tokenmarket.billing.wallet import Wallet
 from tokenmarket.catalog import CatalogSource, load_shipped, needs_credential
 from tokenmarket.config import Config
+from tokenmarket.contents import service as contents
 from tokenmarket.core import sealing
 from tokenmarket.core.catalog import Provider
 from tokenmarket.core.file_urls import FileUrls
@@ -79,7 +80,6 @@ TPM_DEFAULT = 10_000_000_000
 REFRESH_S = 1.0
 LOG_FLUSH_S = 0.1
 VIDEO_TTL_S = 7 * 86_400  # so long a finished video can be had
-SWEEP_FILES_S = 3600.0
 
 
 class Server:
@@ -115,6 +115,7 @@ class Server:
         self.reports: Reports
         self.proofs: Proofs
         self.payments: payments.Payments
+        self.contents: contents.Contents
         self._admission: Admission
         self._client: UpstreamClient
         self._fetcher: Fetcher
@@ -146,6 +147,7 @@ class Server:
         self.outbound = Outbound(
             self._client, self._route_health, monotonic_s, local=SandboxTransport()
         )
+        self.contents = contents.opened(config, self.database, clock, self._not_written)
         await self._publish_prices()
         await self._refresh()
         self._wire()
@@ -164,6 +166,7 @@ class Server:
             upstreams=self.outbound,
             adapters=ADAPTERS,
             media=MediaRooms(self._fetcher, self.shelf),
+            contents=self.contents.recorder,
             telemetry=self.telemetry,
             clock=clock,
             draw=lambda: random.getrandbits(62),
@@ -271,10 +274,15 @@ class Server:
                 crash=self.telemetry.crash,
                 send=files.send,
                 clock=self.clock,
+                contents=self.contents.recorder,
             )
         )
         api.notices = Notices(notice_urls, self.videos.hint, api.refusal)
-        self.telemetry.gauges += [self.videos.gauges, self.webhooks.deliverer.gauges]
+        self.telemetry.gauges += [
+            self.videos.gauges,
+            self.webhooks.deliverer.gauges,
+            self.contents.recorder.gauges,
+        ]
 
     def _parts(self) -> Parts:
         """What pages may reach; asked for with the first page."""
@@ -310,6 +318,7 @@ class Server:
             board=Board(self.database),
             payments=self.payments,
             webhooks=self.webhooks,
+            contents=self.contents,
             reports=self.reports,
             base_url=lambda: self.shelf.urls.base_url,
         )
@@ -325,10 +334,11 @@ class Server:
         await self.webhooks.start()
         self.reports.start()
         self.payments.start()
+        self.contents.start()
         self._tasks = [
             loop.create_task(self._flush_log()),
             loop.create_task(self._refresh_forever()),
-            loop.create_task(self._sweep_files_forever()),
+            loop.create_task(self.shelf.sweep_forever(self.log.write)),
         ]
         port: int = self._sockets.sockets[0].getsockname()[1]
         docs_url = self.config.docs_base_url
@@ -352,6 +362,7 @@ class Server:
         await self.reports.stop()
         await self.proofs.stop()
         await self.payments.stop()
+        await self.contents.stop()
         await self.webhooks.stop()
         if self.api.doors is not None:
             self.api.doors.close()
@@ -380,16 +391,6 @@ class Server:
             except Exception as error:
                 self.log.write("error", "refresh", error=repr(error)[:300])
 
-    async def _sweep_files_forever(self) -> None:
-        while True:
-            try:
-                count = await self.shelf.sweep()
-                if count:
-                    self.log.write("info", "files_swept", count=count)
-            except Exception as error:
-                self.log.write("error", "files_sweep", error=repr(error)[:300])
-            await asyncio.sleep(SWEEP_FILES_S)
-
     async def _publish_prices(self) -> None:
         now_us = self.clock.wall_us()
         shipped = self.catalog.shipped
@@ -412,6 +413,7 @@ class Server:
         """Take over what the command line or console changed; one small read if nothing did."""
         if not await self.accounts.refresh():
             return
+        await self.contents.refresh()
         async with self.database.read() as conn:
             overlay = await catalog_rows.overlay(conn)
             stored = await credentials.open_all(

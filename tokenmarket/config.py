@@ -149,6 +149,9 @@ class Config(msgspec.Struct, frozen=True):
     files_url: str | None
     # So long a stored picture or sound can be had; videos say their own time.
     files_ttl_s: int
+    # The longest that an organisation may have bodies of its requests kept, in DATA/contents;
+    # 0: none may.
+    contents_days_max: int
     # Only these may say in X-Forwarded-For who the caller is.
     trusted_proxies: tuple[Network, ...]
     # host:port of receivers that webhook endpoints may name although they are private or speak

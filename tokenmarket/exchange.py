@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tokenmarket.accounts import Caller
     from tokenmarket.adapters.protocol import Decoder
     from tokenmarket.billing.wallet import Capture, Hold
+    from tokenmarket.contents import Copy
     from tokenmarket.core.catalog import Route
     from tokenmarket.core.requests import Request
     from tokenmarket.core.routing import Plan
@@ -55,6 +56,7 @@ class Exchange:
         "caller",
         "captured",
         "completion_tokens",
+        "copy",
         "decoder",
         "dropped_params",
         "error",
@@ -88,6 +90,7 @@ class Exchange:
         self.started_us = inbound.started_us
         self.status: Status = "running"
         self.caller: Caller | None = None
+        self.copy: Copy | None = None  # the client, if its organization has contents kept
         self.request: Request | None = None
         self.plan: Plan | None = None
         self.ticket: Ticket | None = None

@@ -30,6 +30,7 @@ from tokenmarket.billing.clock import Clock
 from tokenmarket.billing.records import StoredAnswer
 from tokenmarket.billing.wallet import Wallet
 from tokenmarket.catalog import CatalogSource
+from tokenmarket.contents import Recorder
 from tokenmarket.core.catalog import OPERATIONS, Route
 from tokenmarket.core.errors import CREDENTIAL, ApiError, UpstreamError
 from tokenmarket.core.intake import intake
@@ -76,6 +77,7 @@ class Gateway:
         upstreams: Outbound,
         adapters: Mapping[str, Mapping[str, Adapter | MediaAdapter]],
         media: MediaRooms,
+        contents: Recorder,
         telemetry: Telemetry,
         clock: Clock,
         draw: Callable[[], int],
@@ -91,6 +93,7 @@ class Gateway:
         self.upstreams = upstreams
         self.adapters = adapters
         self.media = media
+        self.contents = contents
         self.telemetry = telemetry
         self.clock = clock
         self.draw = draw
@@ -122,11 +125,15 @@ class Gateway:
         inbound: Inbound,
         client: Client,
         refused: ApiError | None = None,
+        *,
+        copied: bool = False,
     ) -> None:
         """One request from its first room to its one outcome. Raises nothing but cancellation.
-        ``refused``: what was found wrong before it came here; it goes no further than its key."""
+        ``refused``: what was found wrong before it came here; it goes no further than its key.
+        ``copied``: if its content is to be kept, somebody else sees to it."""
         exchange = Exchange(operation, inbound)
-        await self._to_outcome(exchange, client, self._rooms(exchange, client, refused))
+        rooms = self._rooms(exchange, client, refused, copied=copied)
+        await self._to_outcome(exchange, client, rooms)
 
     async def go_on(self, exchange: Exchange, client: Client, sent: Call) -> None:
         """A plain chat that the lane has sent and that turned out not to be plain."""
@@ -143,25 +150,30 @@ class Gateway:
         try:
             await rooms
         except ApiError as error:
-            self._fail(exchange, client, error)
+            self._fail(exchange, exchange.copy or client, error)
         except (ClientGone, asyncio.CancelledError):
             self._abandon(exchange)
         except Exception as error:
             self.telemetry.crash(inbound.request_id, error)
             self._fail(
                 exchange,
-                client,
+                exchange.copy or client,
                 ApiError("PLATFORM_002", "An internal error; nothing was charged."),
             )
         finally:
             client.cancellable = False
             del self.running[inbound.request_id]
+            if exchange.copy is not None:
+                self.contents.keep(exchange.copy)
 
     async def _rooms(
-        self, exchange: Exchange, client: Client, refused: ApiError | None = None
+        self, exchange: Exchange, client: Client, refused: ApiError | None, *, copied: bool
     ) -> None:
         inbound = exchange.inbound
         exchange.caller = caller = await self._authenticate(inbound)
+        if caller.keeps_content and not copied:
+            exchange.copy = self.contents.copy(caller.org_id, inbound, client)
+            client = exchange.copy or client
         self.admission.limits_of(caller)  # every answer from here on tells the limits
         if refused is not None:
             raise refused
@@ -178,6 +190,8 @@ class Gateway:
                 request = parse(exchange.operation, inbound.body)
             else:
                 request = await self._taken_in(exchange.operation, inbound)
+                if exchange.copy is not None and inbound.spool is not None:
+                    exchange.copy.read_form(request.body, [file.upload for file in request.inputs])
             exchange.request = request
             request.request_id = exchange.request_id
             request.created_s = inbound.accepted_us // 1_000_000

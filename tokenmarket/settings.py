@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from tokenmarket.core.addresses import endpoint
+from tokenmarket.core.contents import DAYS_MAX as CONTENT_DAYS_MAX
 from tokenmarket.core.money import nano_from_usd
 from tokenmarket.mail import MailServer
 from tokenmarket.upstream.credentials import Secret
@@ -222,6 +223,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("public_base_url", "public_base_url", "TOKENMARKET_PUBLIC_BASE_URL", _url, None),
     Setting("files_url", "files_url", "TOKENMARKET_FILES_URL", _bucket_url, None),
     Setting("files_ttl_s", "files_ttl_s", "TOKENMARKET_FILES_TTL_S", _whole(60, 2_592_000), 3600),
+    Setting(
+        "contents_days_max",
+        "contents_days_max",
+        "TOKENMARKET_CONTENTS_DAYS_MAX",
+        _whole(0, CONTENT_DAYS_MAX),
+        CONTENT_DAYS_MAX,
+    ),
     Setting("trusted_proxies", "trusted_proxies", "TOKENMARKET_TRUSTED_PROXIES", _networks, ()),
     Setting("webhook_origins", "webhook_origins", "TOKENMARKET_WEBHOOK_ORIGINS", _origins, ()),
     Setting("log_level", "log_level", "TOKENMARKET_LOG_LEVEL", _one_of(*LOG_LEVELS), "info"),

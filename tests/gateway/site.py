@@ -256,6 +256,7 @@ class Site:
         self.upstream = upstream
         self.clock = clock
         self.port = port
+        self.lines: list[bytes] = []  # of the log
         self._lanes = iter(range(lanes))
         self._shared: dict[str, Lane] = {}
         self._orgs = 0
@@ -384,6 +385,7 @@ async def running(
         if limits is not None:
             server.front.limits = msgspec.structs.replace(FrontLimits(), **limits)
         site = Site(server, upstream, clock, await server.listen(), lanes)
+        site.lines = lines
         try:
             yield site
             crashes = [line for line in lines if b'"crash"' in line]

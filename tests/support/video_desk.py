@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from pathlib import Path
 from typing import Any, cast
 
 import httpx2
@@ -13,6 +14,7 @@ import msgspec
 import openai
 
 from tokenmarket.accounts import Caller
+from tokenmarket.contents import Recorder
 from tokenmarket.core.catalog import Model
 from tokenmarket.core.errors import ApiError
 from tokenmarket.core.tasks import TERMINAL
@@ -22,6 +24,7 @@ from tokenmarket.core.video.projection import OutputView, VideoView
 from tokenmarket.core.video.request import ResolvedVideo, VideoRequest
 from tokenmarket.core.video.results import Content, Created
 from tokenmarket.core.wire import ClientGone, Inbound
+from tokenmarket.files.contents import ContentFiles
 from tokenmarket.replies import error_body, error_lines
 from tokenmarket.web.videos import Videos, VideosContext
 
@@ -67,6 +70,11 @@ class Key:
         self.allowed = self
         self.models = models
         self.group_id: str | None = None
+        self.keeps_content = False
+
+
+def _not_kept(what: str, error: Exception) -> None:
+    raise AssertionError(what) from error
 
 
 class Engine:
@@ -178,6 +186,7 @@ class Desk:
                 crash=lambda request_id, error: self.crashes.append(error),
                 send=self._send,
                 clock=clock,
+                contents=Recorder(ContentFiles(Path("/nowhere")), _not_kept),
             )
         )
 

@@ -55,6 +55,7 @@ class Caller:
         "expires_at_s",
         "funds",
         "group_id",
+        "keeps_content",
         "key_hint",
         "key_id",
         "key_limits",
@@ -85,6 +86,7 @@ class Caller:
         self.key_name = key.name
         self.org_name = org.name
         self.group_id = org.group_id  # whose prices apply
+        self.keeps_content = org.content_days is not None
         self.key_limits: Limits = key.limits
         self.org_limits: Limits = org.limits
         models = _both(_set(key.models), _set(team_models))

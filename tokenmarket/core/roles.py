@@ -20,6 +20,7 @@ _PERMISSIONS: dict[str, frozenset[str]] = {
     "teams": frozenset(("owner", "admin")),
     "settings": frozenset(("owner", "admin")),
     "webhooks": frozenset(("owner", "admin", "developer")),
+    "contents": frozenset(("owner", "admin", "developer")),
     "audit": frozenset(("owner", "admin")),
 }
 PERMISSIONS = tuple(_PERMISSIONS)

@@ -32,6 +32,7 @@ SECOND_FACTOR = "tokenmarket second factor v1"
 PLAYGROUND_KEYS = "tokenmarket playground keys v1"
 RECOVERY_CODES = "tokenmarket recovery codes v1"
 TEST_PAYMENTS = "tokenmarket test payments v1"
+CONTENTS = "tokenmarket content keys v1"
 REDEEM_CODES = "tokenmarket redeem codes v1"
 FINGERPRINT = "tokenmarket root fingerprint v1"
 

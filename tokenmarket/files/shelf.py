@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from tokenmarket.files.local import LocalFiles
 from tokenmarket.files.store import Bucket, FileStore, FileWriter, StoreFailed, put
 
 DRAFT_S_MAX = 6 * 3600.0  # a writer that lives longer is dead
+SWEEP_S = 3600.0
 
 
 def open_store(directory: Path, bucket: Bucket | None) -> FileStore:
@@ -78,6 +80,17 @@ class Shelf:
         for key in over:
             await self.store.delete(key)
         return count + len(over)
+
+    async def sweep_forever(self, log: Callable[..., object]) -> None:
+        """At the start and every hour; ``log`` (level, event, facts) is told."""
+        while True:
+            try:
+                count = await self.sweep()
+                if count:
+                    log("info", "files_swept", count=count)
+            except Exception as error:
+                log("error", "files_sweep", error=repr(error)[:300])
+            await asyncio.sleep(SWEEP_S)
 
     def _new(self, org_id: str, content_type: str, ttl_s: int) -> tuple[str, int]:
         expires_s = int(self._now_s()) + ttl_s

@@ -126,6 +126,7 @@ class Lane:
             caller.refused is not None
             or caller.addresses is not None
             or caller.allowed is not EVERYTHING
+            or caller.keeps_content
         ):
             return None
         if caller.expires_at_s is not None and wall_us >= caller.expires_at_s * 1_000_000:

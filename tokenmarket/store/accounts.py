@@ -38,7 +38,8 @@ class Limits(msgspec.Struct, frozen=True):
 
 class OrgRow(msgspec.Struct, frozen=True):
     """One organisation; ``kind`` is customer or demo, ``time_zone`` an IANA name,
-    ``group_id`` the group whose prices apply (None = everybody's)."""
+    ``group_id`` the group whose prices apply (None = everybody's), ``content_days`` for how long
+    bodies of requests are kept (None = not at all)."""
 
     id: str
     name: str
@@ -48,6 +49,7 @@ class OrgRow(msgspec.Struct, frozen=True):
     created_us: int
     time_zone: str = "UTC"
     group_id: str | None = None
+    content_days: int | None = None
 
 
 class KeyRow(msgspec.Struct, frozen=True):

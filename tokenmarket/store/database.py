@@ -249,6 +249,7 @@ def _engine(
         "journal_mode": "WAL",
         "synchronous": "FULL",
         "wal_autocheckpoint": checkpoint_pages,
+        "secure_delete": "FAST",  # what is deleted is overwritten: sealed keys first of all
         "query_only": "ON" if query_only else "OFF",
     }
     event.listen(engine.sync_engine, "connect", _on_connect(pragmas))

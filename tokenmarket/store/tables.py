@@ -77,6 +77,7 @@ organization = Table(
     Column("time_zone", Text, nullable=False, server_default="UTC"),
     Column("legal", Text),  # JSON: who invoices are made out to
     Column("group_id", Text),  # of org_group: its prices; NULL = everybody's
+    Column("content_days", BigInteger),  # so long bodies of requests are kept; NULL = not at all
     Column("disabled_at_s", BigInteger),
     Column("created_us", BigInteger, nullable=False),
     UniqueConstraint("name"),
@@ -158,6 +159,18 @@ credential = Table(
     Column("disabled_at_s", BigInteger),
     Column("created_us", BigInteger, nullable=False),
     Index("ix_credential_provider", "provider"),
+)
+
+# What the kept bodies of an organisation's requests open with, sealed like a credential. Without
+# the row nothing opens any more: this is how they are deleted.
+content_key = Table(
+    "content_key",
+    metadata,
+    Column("org_id", Text, primary_key=True, nullable=False),
+    Column("made_us", BigInteger, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("wrapped_key", Text, nullable=False),  # base64(nonce + ciphertext)
+    Column("sealed", Text, nullable=False),  # base64(nonce + ciphertext)
 )
 
 # Append-only and hash-chained: ``hash`` covers the row and the hash before it.

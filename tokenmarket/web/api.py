@@ -11,6 +11,7 @@ from functools import cache
 
 from tokenmarket.accounts import Accounts, Caller
 from tokenmarket.billing.clock import Clock
+from tokenmarket.contents import Copy
 from tokenmarket.core.errors import ApiError
 from tokenmarket.core.wire import Client, ClientGone, Inbound, bearer_token
 from tokenmarket.gateway import Gateway
@@ -130,13 +131,21 @@ class Api:
         if inbound.method != "POST":
             await self._read(inbound, client, "embeddings")
             return
+        gateway = self._gateway
         refused: ApiError | None = None
+        copy: Copy | None = None
         try:
-            await self.authenticate(inbound)
-            inbound, client = cohere.translated(inbound, client)
+            caller = await self.authenticate(inbound)
+            if caller.keeps_content:  # what was sent and answered, not what it is translated to
+                copy = gateway.contents.copy(caller.org_id, inbound, client)
+            inbound, client = cohere.translated(inbound, copy or client)
         except ApiError as error:  # the gateway tells it, and writes the receipt
-            refused, client = error, cohere.refusing(inbound, client)
-        await self._gateway.run("embeddings", inbound, client, refused)
+            refused, client = error, cohere.refusing(inbound, copy or client)
+        try:
+            await gateway.run("embeddings", inbound, client, refused, copied=copy is not None)
+        finally:
+            if copy is not None:
+                gateway.contents.keep(copy)
 
     async def admit(self, inbound: Inbound) -> None:
         """Whether the sender of this head may upload (``receiving.py``). Raises ApiError."""

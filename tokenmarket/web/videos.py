@@ -16,6 +16,7 @@ import msgspec
 from tokenmarket.accounts import Caller
 from tokenmarket.billing.clock import Clock
 from tokenmarket.catalog import CatalogSource
+from tokenmarket.contents import Copy, Recorder
 from tokenmarket.core import ids
 from tokenmarket.core.errors import ApiError
 from tokenmarket.core.forms import form_members, read_form
@@ -60,6 +61,7 @@ class VideosContext(msgspec.Struct, frozen=True):
     crash: Callable[[str, Exception], None]
     send: SendContent
     clock: Clock
+    contents: Recorder
     allowed: tuple[str, ...] = ()
 
 
@@ -70,6 +72,7 @@ class Call(msgspec.Struct, frozen=True):
     client: Client
     caller: Caller
     id: str
+    copy: Copy | None = None
 
 
 Handler = Callable[[Call], Awaitable[None]]
@@ -100,6 +103,11 @@ class Videos:
             ("video/tasks", ""): {"GET": self._get_wrapped},
         }
 
+        tables = (*self._exact.values(), *self._below.values())
+        orders = (methods.get("POST") for methods in tables)
+        # What makes tasks has receipts, and its content may be kept.
+        self._orders = frozenset(order for order in orders if order not in (None, self._cancel))
+
     @staticmethod
     def owns(path: str) -> bool:
         """Whether the path is below one of these; what is not in the table is 404 here too."""
@@ -111,12 +119,16 @@ class Videos:
 
     async def handle(self, inbound: Inbound, client: Client) -> None:
         """Answer one request."""
+        copy: Copy | None = None
         try:
             handler, task_id = self._find(inbound)
             caller = await self._context.authenticate(inbound)
+            if caller.keeps_content and handler in self._orders:
+                copy = self._context.contents.copy(caller.org_id, inbound, client)
+                client = copy or client
             if task_id and not ids.is_id(task_id, "video"):
                 raise not_found(task_id)
-            await handler(Call(inbound, client, caller, task_id))
+            await handler(Call(inbound, client, caller, task_id, copy))
         except ClientGone:
             return
         except ApiError as error:
@@ -126,6 +138,9 @@ class Videos:
             if not client.begun:  # else the front cuts the connection: the body is not whole
                 message = "An internal error; nothing was charged."
                 self._refuse(inbound, client, ApiError("PLATFORM_002", message))
+        finally:
+            if copy is not None:
+                self._context.contents.keep(copy)
 
     def _find(self, inbound: Inbound) -> tuple[Handler, str]:
         path = inbound.path.removeprefix(PREFIX)
@@ -204,6 +219,8 @@ class Videos:
                 form = read_form(kind, inbound.spool)
             body = form_members(form, lists=FORM_LISTS, objects=FORM_OBJECTS)
             files, lax = tuple(form.files), True
+            if call.copy is not None:
+                call.copy.read_form(body, files)
 
         def parse(model: str) -> VideoRequest:
             return parse_video(

@@ -9,7 +9,7 @@ EXPECTED = {
     "owner": set(PERMISSIONS),
     "admin": set(PERMISSIONS),
     "billing": {"view", *MONEY},
-    "developer": {"view", "play", "keys", "webhooks"},
+    "developer": {"view", "play", "keys", "webhooks", "contents"},
     "viewer": {"view", "billing.view"},
 }
 

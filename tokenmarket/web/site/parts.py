@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tokenmarket.billing.wallet import Wallet
     from tokenmarket.catalog import CatalogSource
     from tokenmarket.config import Config
+    from tokenmarket.contents.service import Contents
     from tokenmarket.core.sealing import Root
     from tokenmarket.mail import Mail
     from tokenmarket.payments.service import Payments
@@ -50,5 +51,6 @@ class Parts(msgspec.Struct, kw_only=True):
     board: Board
     payments: Payments
     webhooks: Webhooks
+    contents: Contents
     reports: Reports
     base_url: Callable[[], str]  # of the site, without a slash at the end
