@@ -32,6 +32,7 @@ from tokenmarket.core.routing import (
     route_bound,
 )
 from tokenmarket.core.usage import Bound
+from tokenmarket.core.wording import say
 from tokenmarket.exchange import Exchange
 from tokenmarket.limits import CallerLimits, Limits
 from tokenmarket.store.money_moves import Unavailable
@@ -99,7 +100,9 @@ class Admission:
             raise _spend_limit(limit) from None
         except (AdmissionStopped, JournalFailed) as stopped:
             ticket.cancel()
-            raise ApiError("PLATFORM_001", f"Not admitting: {stopped}.", retry_after_s=1) from None
+            raise ApiError(
+                "PLATFORM_001", say("Not admitting: {stopped}.", stopped=stopped), retry_after_s=1
+            ) from None
         except BaseException:
             ticket.cancel()
             raise
@@ -131,7 +134,9 @@ class Admission:
             raise _spend_limit(limit) from None
         except (AdmissionStopped, JournalFailed, Unavailable) as stopped:
             ticket.cancel()
-            raise ApiError("PLATFORM_001", f"Not admitting: {stopped}.", retry_after_s=1) from None
+            raise ApiError(
+                "PLATFORM_001", say("Not admitting: {stopped}.", stopped=stopped), retry_after_s=1
+            ) from None
         except BaseException:
             ticket.cancel()
             raise
@@ -228,28 +233,44 @@ def _too_little(short: InsufficientFunds, affordable_tokens: int | None = None) 
     advice = ""
     if affordable_tokens is not None:
         details["affordable_max_tokens"] = affordable_tokens
-        advice = f"; max_tokens of {affordable_tokens} is affordable"
-    amounts = (
-        f"{usd_from_nano(short.needed_nano)} USD needed, "
-        f"{usd_from_nano(short.available_nano)} available"
+        advice = say(
+            "; max_tokens of {affordable_tokens} is affordable", affordable_tokens=affordable_tokens
+        )
+    amounts = say(
+        "{needed_nano} USD needed, {available_nano} available",
+        needed_nano=usd_from_nano(short.needed_nano),
+        available_nano=usd_from_nano(short.available_nano),
     )
     if short.in_flight:
         return ApiError(
             "BILLING_002",
-            f"The balance is held by running requests: {amounts}, "
-            f"{usd_from_nano(short.held_nano)} held.",
+            say(
+                "The balance is held by running requests: {amounts}, {held_nano} held.",
+                amounts=amounts,
+                held_nano=usd_from_nano(short.held_nano),
+            ),
             reason="in_flight_holds",
             retry_after_s=1,
             details=details,
         )
-    return ApiError("BILLING_001", f"The balance is too low: {amounts}{advice}.", details=details)
+    return ApiError(
+        "BILLING_001",
+        say("The balance is too low: {amounts}{advice}.", amounts=amounts, advice=advice),
+        details=details,
+    )
 
 
 def _spend_limit(limit: SpendLimitReached) -> ApiError:
     return ApiError(
         "BILLING_003",
-        f"The spend limit of this {limit.owner} ({limit.period}) is reached: "
-        f"{usd_from_nano(limit.used_nano)} of {usd_from_nano(limit.limit_nano)} USD used or held.",
+        say(
+            "The spend limit of this {owner} ({period}) is reached: {used_nano} of "
+            "{limit_nano} USD used or held.",
+            owner=limit.owner,
+            period=limit.period,
+            used_nano=usd_from_nano(limit.used_nano),
+            limit_nano=usd_from_nano(limit.limit_nano),
+        ),
         reason=f"{limit.period}_limit",
         details={
             "scope": limit.owner,

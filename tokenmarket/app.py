@@ -43,6 +43,7 @@ from tokenmarket.limits import Limits
 from tokenmarket.mail import Mail
 from tokenmarket.media import MediaRooms
 from tokenmarket.payments import service as payments
+from tokenmarket.replies import ErrorBodies
 from tokenmarket.reports.service import Reports
 from tokenmarket.sandbox.inprocess import SandboxTransport
 from tokenmarket.store import catalog_rows, credentials, money, org_groups
@@ -57,6 +58,7 @@ from tokenmarket.upstream.health import Health as RouteHealth
 from tokenmarket.upstream.outbound import Outbound
 from tokenmarket.web.address import client_address
 from tokenmarket.web.api import CHAT_PATH, Api
+from tokenmarket.web.error_texts import chinese
 from tokenmarket.web.files import Files
 from tokenmarket.web.front import Front, FrontLimits
 from tokenmarket.web.health import Health
@@ -157,6 +159,7 @@ class Server:
         self._admission = Admission(
             Limits(rpm_default=RPM_DEFAULT, tpm_default=TPM_DEFAULT), self.wallet, clock
         )
+        errors = ErrorBodies(config.docs_base_url, chinese)
         gateway = Gateway(
             accounts=self.accounts,
             admission=self._admission,
@@ -170,7 +173,7 @@ class Server:
             telemetry=self.telemetry,
             clock=clock,
             draw=lambda: random.getrandbits(62),
-            docs_url=config.docs_base_url,
+            errors=errors,
         )
         new_id = RequestIds(os.urandom).next
         lane = Lane(
@@ -206,18 +209,16 @@ class Server:
             clock=clock,
         )
         health = Health(self._not_ready, self.telemetry)
-        self.api = Api(
-            gateway, reads, health, self.accounts, self.telemetry, clock, config.docs_base_url
-        )
+        self.api = Api(gateway, reads, health, self.accounts, self.telemetry, clock, errors)
         self.api.files = files = Files(
-            self.shelf.store, self.shelf.urls, self.api.refusal, _seconds(clock.wall_us)
+            self.shelf.store, self.shelf.urls, self.api.refusal_to, _seconds(clock.wall_us)
         )
         self._wire_videos(gateway, files)
         self.payments = payments.opened(config, self.database, clock, self.mail, self._not_written)
-        self.api.payments = PaymentHooks(self.payments, self.api.refusal, self.telemetry.crash)
+        self.api.payments = PaymentHooks(self.payments, self.api.refusal_to, self.telemetry.crash)
         if config.role == "all":
             self.api.doors = Doors(self._parts, strict_texts=config.strict_texts)
-            self.api.manage = ManageDoor(self._parts, self.api.refusal)
+            self.api.manage = ManageDoor(self._parts, self.api.refusal_to)
         self.telemetry.gauges.append(self._gauges)
         self.front = Front(
             self.api.handle,
@@ -269,7 +270,8 @@ class Server:
                 service=self.videos,
                 catalog=self.catalog,
                 authenticate=api.authenticate,
-                refusal=api.refusal,
+                refusal=api.refusal_to,
+                message=api.message_to,
                 limits=api.limits_head,
                 crash=self.telemetry.crash,
                 send=files.send,
@@ -277,7 +279,7 @@ class Server:
                 contents=self.contents.recorder,
             )
         )
-        api.notices = Notices(notice_urls, self.videos.hint, api.refusal)
+        api.notices = Notices(notice_urls, self.videos.hint, api.refusal_to)
         self.telemetry.gauges += [
             self.videos.gauges,
             self.webhooks.deliverer.gauges,

@@ -41,16 +41,17 @@ from tokenmarket.core.routing import Plan, RouteState, output_tokens_max, plan, 
 from tokenmarket.core.trace import continued, trace_id
 from tokenmarket.core.uploads import THREAD_BYTES
 from tokenmarket.core.wire import Client, ClientGone, Inbound, bearer_token, check_content_type
+from tokenmarket.core.wording import say
 from tokenmarket.exchange import Exchange
 from tokenmarket.idempotency import Claim, Idempotency
 from tokenmarket.lane import Call
 from tokenmarket.media import MediaRooms
 from tokenmarket.relay import Relay
 from tokenmarket.replies import (
+    ErrorBodies,
     caller_error,
-    error_body,
-    error_event,
     error_head,
+    language_of,
     reply_head,
 )
 from tokenmarket.settlement import Settlement
@@ -81,7 +82,7 @@ class Gateway:
         telemetry: Telemetry,
         clock: Clock,
         draw: Callable[[], int],
-        docs_url: str,
+        errors: ErrorBodies,
     ) -> None:
         self.accounts = accounts
         self.admission = admission
@@ -97,7 +98,7 @@ class Gateway:
         self.telemetry = telemetry
         self.clock = clock
         self.draw = draw
-        self.docs_url = docs_url
+        self.errors = errors
         self.running: dict[str, Exchange] = {}
         self._states = {operation: self._state_for(operation) for operation in OPERATIONS}
 
@@ -352,7 +353,9 @@ class Gateway:
         try:
             call = adapter.build(request, route, now_s=request.created_s)
         except msgspec.DecodeError as error:  # of a member that nothing had read before (1e999)
-            raise ApiError("REQUEST_001", f"The body cannot be passed on: {error}.") from None
+            raise ApiError(
+                "REQUEST_001", say("The body cannot be passed on: {error}.", error=error)
+            ) from None
         traceparent = exchange.inbound.headers.get(b"traceparent")
         if traceparent is not None and trace_id(traceparent) is not None:
             header = ("traceparent", continued(traceparent, exchange.request_id))
@@ -361,7 +364,11 @@ class Gateway:
         if call.dropped and request.choice and request.choice.require_parameters:
             raise ApiError(
                 "REQUEST_002",
-                f"{route.provider.name} does not take {', '.join(call.dropped)}.",
+                say(
+                    "{provider_name} does not take {dropped}.",
+                    provider_name=route.provider.name,
+                    dropped=", ".join(call.dropped),
+                ),
                 param=call.dropped[0],
             )
         return call
@@ -414,15 +421,16 @@ class Gateway:
             self.telemetry.unauthenticated(exchange, error)
         if client.gone:
             return
+        language = language_of(exchange.inbound)
         if client.begun:
             if _is_bare_audio(exchange):
                 return  # an unfinished answer is closed: nothing else tells a player it was cut
-            client.end(error_event(error, exchange.request_id, self.docs_url))
+            client.end(self.errors.event(error, exchange.request_id, language))
         else:
             client.respond(
                 error.status,
                 error_head(exchange, error, self.clock.monotonic_us()),
-                error_body(error, exchange.request_id, self.docs_url, exchange.operation),
+                self.errors.body(error, exchange.request_id, language, exchange.operation),
             )
 
     def _abandon(self, exchange: Exchange) -> None:

@@ -17,6 +17,7 @@ from tokenmarket.core.errors import ApiError
 from tokenmarket.core.forms import read_form
 from tokenmarket.core.uploads import THREAD_BYTES, Spool, Upload
 from tokenmarket.core.wire import Client, ClientGone, Inbound
+from tokenmarket.core.wording import say
 
 KEY_CHARS_MAX = 255
 ANSWER_BYTES_MAX = 256 * 1024
@@ -44,7 +45,10 @@ class Idempotency:
         if not 0 < len(key) <= KEY_CHARS_MAX or not key.isprintable():
             raise ApiError(
                 "REQUEST_001",
-                f"An Idempotency-Key has 1 to {KEY_CHARS_MAX} printable characters.",
+                say(
+                    "An Idempotency-Key has 1 to {key_chars_max} printable characters.",
+                    key_chars_max=KEY_CHARS_MAX,
+                ),
                 param="Idempotency-Key",
             )
         spool = inbound.spool
@@ -73,8 +77,11 @@ class Idempotency:
                 if answer.status == TOO_LARGE:
                     raise ApiError(
                         "IDEMPOTENCY_001",
-                        "The request of this Idempotency-Key has succeeded; its answer was too "
-                        f"large to keep (over {ANSWER_BYTES_MAX} bytes).",
+                        say(
+                            "The request of this Idempotency-Key has succeeded; its answer was too "
+                            "large to keep (over {answer_bytes_max} bytes).",
+                            answer_bytes_max=ANSWER_BYTES_MAX,
+                        ),
                         reason="answer_not_kept",
                     )
         except BaseException:

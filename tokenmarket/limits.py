@@ -9,6 +9,7 @@ limits of a caller, then takes from all: a refused request consumes nothing.
 from __future__ import annotations
 
 from tokenmarket.core.errors import ApiError
+from tokenmarket.core.wording import say
 
 MINUTE_US = 60_000_000
 
@@ -192,7 +193,12 @@ class Ticket:
 def _refused(limit: str, owner: str, value: int, wait_us: int) -> ApiError:
     return ApiError(
         "QUOTA_001",
-        f"The limit of {value} {limit} for this {owner} is reached.",
+        say(
+            "The limit of {value} {limit} for this {owner} is reached.",
+            value=value,
+            limit=limit,
+            owner=owner,
+        ),
         reason=limit.replace(" ", "_"),
         retry_after_s=max(wait_us, 1) / 1_000_000,
         details={"limit": limit, "limit_value": value, "scope": owner},

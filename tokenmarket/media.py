@@ -40,6 +40,7 @@ from tokenmarket.core.media_inputs import HEAD_BYTES, checked
 from tokenmarket.core.requests import Request
 from tokenmarket.core.uploads import Input, memory_upload
 from tokenmarket.core.wire import Client
+from tokenmarket.core.wording import say
 from tokenmarket.exchange import Attempt
 from tokenmarket.speech import EVENT_STREAM, Speech, asked_format, converted
 from tokenmarket.upstream.fetch import TIMEOUTS, Fetcher, FetchRefused, origins_of
@@ -114,7 +115,10 @@ class MediaRooms:
         except TimeoutError:
             raise ApiError(
                 "REQUEST_001",
-                f"The addresses could not be fetched within {FETCHED_S_MAX:g} s.",
+                say(
+                    "The addresses could not be fetched within {fetched_s_max:g} s.",
+                    fetched_s_max=FETCHED_S_MAX,
+                ),
                 param=inputs[0].param,
                 reason="timeout",
             ) from None
@@ -126,7 +130,7 @@ class MediaRooms:
         except FetchRefused as refused:
             raise ApiError(
                 "REQUEST_001",
-                f"The address cannot be fetched: {refused.message}.",
+                say("The address cannot be fetched: {message}.", message=refused.message),
                 param=item.param,
                 reason=refused.reason,
             ) from None
@@ -149,8 +153,13 @@ class MediaRooms:
             return made[0]
         raise ApiError(
             "REQUEST_001",
-            f"{route.provider.name} does not make {asked} and there is no ffmpeg here; "
-            f"use one of: {', '.join(made)}.",
+            say(
+                "{provider_name} does not make {asked} and there is no ffmpeg here; use one "
+                "of: {made}.",
+                provider_name=route.provider.name,
+                asked=asked,
+                made=", ".join(made),
+            ),
             param="response_format",
             reason="unsupported_response_format",
             details={"legal": list(made)},
@@ -422,7 +431,7 @@ def _transcript(request: Request, typed: TranscriptionBody, reply: Reply) -> Ren
     except NotInTranscript as lacking:
         raise ApiError(
             "REQUEST_001",
-            f"{lacking} Use another response_format than {kind}.",
+            say("{lacking} Use another response_format than {kind}.", lacking=lacking, kind=kind),
             param="response_format",
             reason="unsupported_response_format",
         ) from None

@@ -16,7 +16,8 @@ from tokenmarket.core.errors import (
     rerank_error_members,
 )
 from tokenmarket.core.money import usd_bytes
-from tokenmarket.core.wire import header_value
+from tokenmarket.core.wire import Inbound, header_value
+from tokenmarket.core.wording import Find, Language, preferred, say
 from tokenmarket.exchange import Exchange
 
 _encode = msgspec.json.Encoder().encode
@@ -147,10 +148,21 @@ def task_lines(exchange: Exchange) -> bytes:
     return head
 
 
-def error_lines(error: ApiError) -> bytes:
+_CONTENT_LANGUAGE = {"en": b"en", "zh": b"zh-CN"}
+
+
+def language_of(inbound: Inbound) -> Language:
+    """The language a caller wants errors in; English for who says nothing, as SDKs do."""
+    accepted = inbound.headers.get(b"accept-language")
+    return "en" if accepted is None else preferred(accepted[:500].decode("latin-1"))
+
+
+def error_lines(error: ApiError, language: Language = "en") -> bytes:
     """The headers that belong to an error alone."""
-    head = b"content-type: application/json\r\nx-should-retry: %b\r\n" % (
-        b"true" if error.retryable else b"false"
+    head = (
+        b"content-type: application/json\r\ncontent-language: %b\r\nvary: accept-language\r\n"
+        b"x-should-retry: %b\r\n"
+        % (_CONTENT_LANGUAGE[language], b"true" if error.retryable else b"false")
     )
     if error.retry_after_s is not None:
         ms = max(int(error.retry_after_s * 1000), 1)
@@ -164,20 +176,37 @@ def error_lines(error: ApiError) -> bytes:
 
 def error_head(exchange: Exchange, error: ApiError, now_us: int) -> bytes:
     """An error answer; nothing was charged, which the cost header says."""
-    return _lines(exchange, now_us) + error_lines(error) + b"x-tokenmarket-cost: 0.00\r\n"
+    lines = error_lines(error, language_of(exchange.inbound))
+    return _lines(exchange, now_us) + lines + b"x-tokenmarket-cost: 0.00\r\n"
 
 
-def error_body(
-    error: ApiError, request_id: str, docs_url: str, operation: str | None = None
-) -> bytes:
-    """The envelope; beside it what other clients of an operation read."""
-    body = error.body(request_id, docs_url)
-    return _encode(rerank_error_members(body) if operation == "rerank" else {"error": body})
+class ErrorBodies:
+    """The bodies of errors, in the language of who asked. ``docs_url`` may be moved."""
 
+    def __init__(self, docs_url: str, chinese: Find) -> None:
+        """``chinese``: the Chinese of an English template (``core/wording.py``)."""
+        self.docs_url = docs_url
+        self._chinese = chinese
 
-def error_event(error: ApiError, request_id: str, docs_url: str) -> bytes:
-    """The envelope inside a stream; no ``[DONE]`` follows, so SDKs raise."""
-    return b"data: " + error_body(error, request_id, docs_url) + b"\n\n"
+    def message(self, error: ApiError, language: Language) -> str:
+        """What the error says."""
+        return error.message if language == "en" else error.message_in(self._chinese)
+
+    def body(
+        self,
+        error: ApiError,
+        request_id: str,
+        language: Language = "en",
+        operation: str | None = None,
+    ) -> bytes:
+        """The envelope; beside it what other clients of an operation read."""
+        message = self.message(error, language)
+        body = error.body(request_id, self.docs_url, language, message)
+        return _encode(rerank_error_members(body) if operation == "rerank" else {"error": body})
+
+    def event(self, error: ApiError, request_id: str, language: Language = "en") -> bytes:
+        """The envelope inside a stream; no ``[DONE]`` follows, so SDKs raise."""
+        return b"data: " + self.body(error, request_id, language) + b"\n\n"
 
 
 def caller_error(failure: UpstreamError, exchange: Exchange, *, stream: bool) -> ApiError:
@@ -194,7 +223,11 @@ def caller_error(failure: UpstreamError, exchange: Exchange, *, stream: bool) ->
         status = failure.status if failure.status and 400 <= failure.status < 500 else 400
         return ApiError(
             "PROVIDER_001",
-            f"{provider.name} refused the request: {provider.message}",
+            say(
+                "{provider_name} refused the request: {message}",
+                provider_name=provider.name,
+                message=provider.message,
+            ),
             status=status,
             fault="caller",
             retryable=False,
@@ -205,7 +238,11 @@ def caller_error(failure: UpstreamError, exchange: Exchange, *, stream: bool) ->
     if kind == "timeout":
         return ApiError(
             "PROVIDER_TIMEOUT",
-            f"{provider.name} did not finish in time ({failure.stage or 'total'}).",
+            say(
+                "{provider_name} did not finish in time ({stage}).",
+                provider_name=provider.name,
+                stage=failure.stage or "total",
+            ),
             reason=failure.stage,
             retryable=False if failure.stage == "job" else None,  # a second job would cost again
             provider=provider,
@@ -214,7 +251,10 @@ def caller_error(failure: UpstreamError, exchange: Exchange, *, stream: bool) ->
         # Our account there, not the caller's: its words stay with us.
         return ApiError(
             "PROVIDER_001",
-            f"{provider.name} does not accept our credential at the moment.",
+            say(
+                "{provider_name} does not accept our credential at the moment.",
+                provider_name=provider.name,
+            ),
             fault="platform",
             reason=kind,
             provider=ProviderError(name=provider.name, status=failure.status),
@@ -222,7 +262,7 @@ def caller_error(failure: UpstreamError, exchange: Exchange, *, stream: bool) ->
     if kind in ("rate_limited", "overloaded"):
         return ApiError(
             "PROVIDER_002",
-            f"{provider.name} is at its limit.",
+            say("{provider_name} is at its limit.", provider_name=provider.name),
             reason=kind,
             retry_after_s=failure.retry_after_s or 1.0,
             provider=provider,
@@ -230,7 +270,10 @@ def caller_error(failure: UpstreamError, exchange: Exchange, *, stream: bool) ->
     if kind == "not_found":
         return ApiError(
             "PROVIDER_001",
-            f"{provider.name} does not offer this model at the moment.",
+            say(
+                "{provider_name} does not offer this model at the moment.",
+                provider_name=provider.name,
+            ),
             status=404,
             retryable=False,
             reason="model_not_at_provider",
@@ -238,7 +281,11 @@ def caller_error(failure: UpstreamError, exchange: Exchange, *, stream: bool) ->
         )
     return ApiError(
         "PROVIDER_001",
-        f"{provider.name} failed: {provider.message}",
+        say(
+            "{provider_name} failed: {message}",
+            provider_name=provider.name,
+            message=provider.message,
+        ),
         reason=kind,
         provider=provider,
     )

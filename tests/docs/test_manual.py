@@ -118,10 +118,10 @@ def test_chinese_and_english_are_not_mixed_up(page: Page) -> None:
 def test_docs_url_of_every_error_leads_to_its_heading(lang: str) -> None:
     ids = heading_ids(LIBRARY.by_path[lang, "errors"])
     for code in CODES:
-        body = ApiError(code, "…").body("req_1", "https://gateway.example")
+        body = ApiError(code, "…").body("req_1", "https://gateway.example", lang)
         url = str(body["docs_url"])
         path, _, anchor = url.removeprefix("https://gateway.example").partition("#")
-        assert path == "/en/docs/errors"
+        assert path == f"/{lang}/docs/errors"
         assert anchor in ids
 
 

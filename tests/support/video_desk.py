@@ -25,7 +25,7 @@ from tokenmarket.core.video.request import ResolvedVideo, VideoRequest
 from tokenmarket.core.video.results import Content, Created
 from tokenmarket.core.wire import ClientGone, Inbound
 from tokenmarket.files.contents import ContentFiles
-from tokenmarket.replies import error_body, error_lines
+from tokenmarket.replies import ErrorBodies, error_lines
 from tokenmarket.web.videos import Videos, VideosContext
 
 NOW = 1_795_400_000
@@ -172,16 +172,18 @@ class Desk:
         catalog.current = type("D", (), {"models": {"kling-v1": KLING}})()
         catalog.for_group = lambda _group: catalog
         catalog.openai_model = lambda model: msgspec.json.encode({"id": model.id, "pricing": []})
+        bodies = ErrorBodies("https://docs.example", lambda english: None)
         clock = type("E", (), {"monotonic_us": lambda _: 5_000})()
         self.videos = Videos(
             VideosContext(
                 service=engine,
                 catalog=cast("Any", catalog),
                 authenticate=self._authenticate,
-                refusal=lambda request_id, error, ms: (
+                refusal=lambda inbound, error, ms: (
                     error_lines(error),
-                    error_body(error, request_id, "https://docs.example"),
+                    bodies.body(error, inbound.request_id),
                 ),
+                message=lambda inbound, error: error.message,
                 limits=lambda caller: b"x-ratelimit-limit-requests: 9\r\n",
                 crash=lambda request_id, error: self.crashes.append(error),
                 send=self._send,

@@ -20,6 +20,7 @@ from tokenmarket.core.catalog import OPERATIONS
 from tokenmarket.core.money import NANO_MAX
 from tokenmarket.core.sealing import Root
 from tokenmarket.core.texts import N_
+from tokenmarket.core.wording import say
 from tokenmarket.store import accounts as rows
 from tokenmarket.store.accounts import KeyRow, Limits, NameTaken, OrgRow
 from tokenmarket.store.database import Connection, Database
@@ -106,7 +107,7 @@ async def create_org(
     try:
         await rows.insert_org(conn, row)
     except NameTaken as error:
-        raise Taken(f"there is an organization named {name!r} already") from error
+        raise Taken(say("there is an organization named {name!r} already", name=name)) from error
     await rows.append_audit(
         conn, now_us, actor, "org.create", row.id, {"name": row.name}, org_id=row.id
     )
@@ -119,7 +120,7 @@ async def find_org(conn: Connection, name_or_id: str) -> OrgRow:
     if row is None and ids.is_id(name_or_id, "org"):
         row = await rows.org_by_id(conn, name_or_id)
     if row is None:
-        raise NotThere(f"there is no organization {name_or_id!r}")
+        raise NotThere(say("there is no organization {name_or_id!r}", name_or_id=name_or_id))
     return row
 
 
@@ -156,7 +157,9 @@ async def find_key(conn: Connection, key_id: str) -> KeyRow:
     """Raises NotThere."""
     row = await rows.key_by_id(conn, key_id) if ids.is_id(key_id, "key") else None
     if row is None:
-        raise NotThere(f"there is no key {key_id!r}; list them with: tokenmarket key list")
+        raise NotThere(
+            say("there is no key {key_id!r}; list them with: tokenmarket key list", key_id=key_id)
+        )
     return row
 
 
@@ -190,14 +193,16 @@ async def rotate_key(
     old = await find_key(conn, key_id)
     org = await rows.org_by_id(conn, old.org_id)
     if org is None:
-        raise NotThere(f"the organization of {key_id} is gone")
+        raise NotThere(say("the organization of {key_id} is gone", key_id=key_id))
     now_s = now_us // 1_000_000
     if old.disabled_at_s is not None or (
         old.expires_at_s is not None and old.expires_at_s <= now_s
     ):
-        raise Taken(f"the key {key_id} is not valid any more; make a new one")
+        raise Taken(say("the key {key_id} is not valid any more; make a new one", key_id=key_id))
     if any(row.rotates == key_id for row in await rows.keys_of(conn, old.org_id)):
-        raise Taken(f"the key {key_id} has been rotated before; rotate its successor")
+        raise Taken(
+            say("the key {key_id} has been rotated before; rotate its successor", key_id=key_id)
+        )
     wishes = KeyWishes(
         name=old.name,
         limits=old.limits,
@@ -238,11 +243,20 @@ def checked_name(text: str) -> str:
     name = unicodedata.normalize("NFC", text)
     if not name or name != name.strip() or not name.isprintable():
         raise Refused(
-            f"{text[:40]!r} is not a name: write one line of printable characters "
-            "without spaces at the ends"
+            say(
+                "{text!r} is not a name: write one line of printable characters without spaces "
+                "at the ends",
+                text=text[:40],
+            )
         )
     if len(name) > NAME_CHARS_MAX:
-        raise Refused(f"a name has at most {NAME_CHARS_MAX} characters, this one has {len(name)}")
+        raise Refused(
+            say(
+                "a name has at most {name_chars_max} characters, this one has {name}",
+                name_chars_max=NAME_CHARS_MAX,
+                name=len(name),
+            )
+        )
     return name
 
 
@@ -251,7 +265,14 @@ def checked_limits(limits: Limits) -> Limits:
     for name in ("rpm", "tpm", "concurrency"):
         value = getattr(limits, name)
         if value is not None and not 0 <= value <= RATE_MAX:
-            raise Refused(f"{name} is a number from 0 to {RATE_MAX}, not {value}")
+            raise Refused(
+                say(
+                    "{name} is a number from 0 to {rate_max}, not {value}",
+                    name=name,
+                    rate_max=RATE_MAX,
+                    value=value,
+                )
+            )
     for name in ("spend_total_nano", "spend_month_nano", "spend_day_nano"):
         value = getattr(limits, name)
         if value is not None and not 0 <= value <= NANO_MAX:
@@ -298,7 +319,13 @@ def _checked_set(kind: str, names: Iterable[str] | None) -> tuple[str, ...] | No
         return None
     unique = tuple(dict.fromkeys(names))
     if not 0 < len(unique) <= ALLOWED_MAX:
-        raise Refused(f"name 1 to {ALLOWED_MAX} {kind}s, or leave the option out to allow all")
+        raise Refused(
+            say(
+                "name 1 to {allowed_max} {kind}s, or leave the option out to allow all",
+                allowed_max=ALLOWED_MAX,
+                kind=kind,
+            )
+        )
     for name in unique:
         checked_name(name)
     return unique
@@ -307,7 +334,13 @@ def _checked_set(kind: str, names: Iterable[str] | None) -> tuple[str, ...] | No
 def _checked_operations(names: tuple[str, ...] | None) -> tuple[str, ...] | None:
     for name in names or ():
         if name not in OPERATIONS:
-            raise Refused(f"{name!r} is not an operation; they are {', '.join(OPERATIONS)}")
+            raise Refused(
+                say(
+                    "{name!r} is not an operation; they are {operations}",
+                    name=name,
+                    operations=", ".join(OPERATIONS),
+                )
+            )
     return _checked_set("operation", names)
 
 
@@ -317,4 +350,6 @@ def _checked_networks(texts: tuple[str, ...] | None) -> tuple[str, ...] | None:
     try:
         return _checked_set("network", (str(ipaddress.ip_network(text)) for text in texts))
     except ValueError as error:
-        raise Refused(f"{error}; write a network as in 10.0.0.0/8 or 203.0.113.7") from error
+        raise Refused(
+            say("{error}; write a network as in 10.0.0.0/8 or 203.0.113.7", error=error)
+        ) from error

@@ -14,6 +14,7 @@ from tokenmarket.accounts import admin
 from tokenmarket.accounts.admin import KeyWishes, NewKey, NotThere, Refused
 from tokenmarket.billing import periods
 from tokenmarket.core import ids
+from tokenmarket.core.wording import say
 from tokenmarket.store import accounts as rows
 from tokenmarket.store import usage_rollup
 from tokenmarket.store.accounts import KeyRow
@@ -68,7 +69,9 @@ def check_names(wishes: KeyWishes, known: Known, before: KeyRow | None = None) -
     ):
         for name in wanted or ():
             if name not in there and name not in (had or ()):
-                raise WrongEntry(param, f"{param}: there is no {name[:100]!r}")
+                raise WrongEntry(
+                    param, say("{param}: there is no {name!r}", param=param, name=name[:100])
+                )
 
 
 async def change(
@@ -114,7 +117,10 @@ async def roll(
     Taken or Refused."""
     await find(conn, org_id, key_id)
     if not 0 <= overlap_s <= OVERLAP_S_MAX:
-        raise WrongEntry("overlap_s", f"an overlap is 0 to {OVERLAP_S_MAX} seconds")
+        raise WrongEntry(
+            "overlap_s",
+            say("an overlap is 0 to {overlap_s_max} seconds", overlap_s_max=OVERLAP_S_MAX),
+        )
     return await admin.rotate_key(
         conn, key_id, pepper, overlap_s=overlap_s, now_us=now_us, actor=actor
     )

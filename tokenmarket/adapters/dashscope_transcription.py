@@ -44,6 +44,7 @@ from tokenmarket.core.errors import FailureKind, UpstreamError
 from tokenmarket.core.media.transcripts import Segment, Transcript, Word
 from tokenmarket.core.requests import Request
 from tokenmarket.core.usage import Usage
+from tokenmarket.core.wording import say
 
 POLL_S = 2.0
 INLINE_BYTES_MAX = 7_500_000  # 10 MB as base64
@@ -145,7 +146,11 @@ def _inline(request: Request, route: Route) -> UpstreamRequest:
     if lacking:
         refuse_format(typed.response_format or "", lacking, ("json", "text"))
     if upload.size > INLINE_BYTES_MAX:
-        why = f"{route.provider.name} takes files of at most {INLINE_BYTES_MAX} bytes here."
+        why = say(
+            "{provider_name} takes files of at most {inline_bytes_max} bytes here.",
+            provider_name=route.provider.name,
+            inline_bytes_max=INLINE_BYTES_MAX,
+        )
         unsupported("file", route, why)
     taken: set[str] = set()
     options: dict[str, object] = {}

@@ -27,6 +27,7 @@ from tokenmarket.adapters.protocol import Produced, Reply, UpstreamRequest
 from tokenmarket.core.catalog import Route
 from tokenmarket.core.errors import FailureKind, UpstreamError
 from tokenmarket.core.requests import Request
+from tokenmarket.core.wording import say
 
 RATIOS = (
     *("1x1", "1x2", "2x1", "1x3", "3x1", "2x3", "3x2", "3x4", "4x3", "4x5", "5x4"),
@@ -55,7 +56,9 @@ class IdeogramImages(PictureAdapter):
             put(fields, aspect_ratio=wanted.ratio(ratios, "x"))
         quality = wanted.quality()
         if quality and quality not in SPEEDS:
-            wanted.refuse("quality", f"quality must be one of: {', '.join(SPEEDS)}.")
+            wanted.refuse(
+                "quality", say("quality must be one of: {speeds}.", speeds=", ".join(SPEEDS))
+            )
         put(
             fields,
             rendering_speed=SPEEDS.get(quality),

@@ -37,6 +37,7 @@ from tokenmarket.core.price_terms import (
     with_terms,
 )
 from tokenmarket.core.texts import N_
+from tokenmarket.core.wording import say
 from tokenmarket.store import accounts as rows
 from tokenmarket.store import price_changes
 from tokenmarket.store.database import Connection, Database
@@ -230,7 +231,12 @@ def _checked(document: CatalogDocument, key: tuple[str, str], terms: PriceTerms)
     found = terms_of(read)
     missing = unpriced_unit(find_model(document, key[0]), found.sheet())
     if missing is not None:
-        raise Refused(f"Every request produces {missing}: give it a price without conditions.")
+        raise Refused(
+            say(
+                "Every request produces {missing}: give it a price without conditions.",
+                missing=missing,
+            )
+        )
     return found
 
 

@@ -16,6 +16,7 @@ from typing import TypeVar
 import msgspec
 
 from tokenmarket.core.errors import ApiError
+from tokenmarket.core.wording import say
 
 DEPTH_MAX = 8
 
@@ -64,7 +65,9 @@ def unbracketed(
         base, brackets = match.groups()
         keys: list[str] = _KEY.findall(brackets)
         if len(keys) >= DEPTH_MAX:
-            raise form_fault(f"A field is nested at most {DEPTH_MAX} levels deep.", name)
+            raise form_fault(
+                say("A field is nested at most {depth_max} levels deep.", depth_max=DEPTH_MAX), name
+            )
         value = _value(text, name) if base in objects else text
         if base in lists:
             _add_to_list(root, base, keys, value, name)
@@ -80,7 +83,7 @@ def _value(text: str, name: str) -> object:
     try:
         _decode_any(text)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise form_fault(f"The field holds broken JSON: {error}.", name) from None
+        raise form_fault(say("The field holds broken JSON: {error}.", error=error), name) from None
     return msgspec.Raw(text.encode())
 
 
@@ -192,7 +195,7 @@ def form_fault(message: str, name: str | None = None) -> ApiError:
 def _twice(name: str) -> ApiError:
     return ApiError(
         "REQUEST_001",
-        f"The field {shown(name)!r} is given twice, or contradicts another one.",
+        say("The field {name!r} is given twice, or contradicts another one.", name=shown(name)),
         param=shown(name),
         reason="duplicate_field",
     )

@@ -18,6 +18,8 @@ from typing import Literal
 
 import msgspec
 
+from tokenmarket.core.wording import Find, Language, said_in
+
 Fault = Literal["caller", "platform", "provider"]
 
 
@@ -57,6 +59,34 @@ CODES: dict[str, Code] = {
 }
 
 
+# What is said in the caller's language where there is none of the message itself.
+SUMMARIES: dict[str, str] = {
+    "REQUEST_001": "The request is not valid.",
+    "REQUEST_002": "The request asks for something that cannot be done here.",
+    "REQUEST_004": "There is nothing here.",
+    "REQUEST_005": "This method is not answered here.",
+    "REQUEST_006": "The request is too large.",
+    "REQUEST_007": "The type of the body is not read here.",
+    "REQUEST_008": "This cannot be done in the present state.",
+    "REQUEST_009": "It is not kept any more.",
+    "AUTH_001": "The API key is missing or not valid.",
+    "AUTH_002": "This is not allowed.",
+    "BILLING_001": "The balance is too low.",
+    "BILLING_002": "The balance is held by running requests.",
+    "BILLING_003": "A spend limit is reached.",
+    "IDEMPOTENCY_001": "The idempotency key is in use.",
+    "QUOTA_001": "A rate limit is reached.",
+    "MODEL_001": "There is no such model here.",
+    "MODEL_002": "The model has no usable route.",
+    "PROVIDER_001": "The provider failed.",
+    "PROVIDER_002": "The provider is at its limit.",
+    "PROVIDER_TIMEOUT": "The provider did not finish in time.",
+    "CLIENT_001": "The client closed the connection.",
+    "PLATFORM_001": "The service is not available at the moment.",
+    "PLATFORM_002": "An internal error.",
+}
+
+
 class ProviderError(msgspec.Struct, frozen=True, omit_defaults=True):
     """The provider's own words, cleaned of secrets; shown as ``error.provider``."""
 
@@ -93,7 +123,8 @@ class ApiError(Exception):
         row = CODES[code]
         self.code = code
         self.type = row.type
-        self.message = message
+        self.said = message  # perhaps a Said: how it was made
+        self.message = str(message)
         self.param = param
         self.reason = reason
         self.status = row.status if status is None else status
@@ -104,12 +135,27 @@ class ApiError(Exception):
         self.allow = allow
         self.details = details
 
-    def body(self, request_id: str, docs_base_url: str) -> dict[str, object]:
-        """The error object of the envelope, ready for JSON."""
+    def message_in(self, find: Find) -> str:
+        """The message in another language; if it has none, a summary of the code and the message
+        as it is."""
+        told = said_in(self.said, find)
+        if told is None:
+            told = f"{find(SUMMARIES[self.code]) or ''} {self.message}".lstrip()
+        return told
+
+    def body(
+        self,
+        request_id: str,
+        docs_base_url: str,
+        language: Language = "en",
+        message: str | None = None,
+    ) -> dict[str, object]:
+        """The error object of the envelope, ready for JSON. ``message``: in ``language``, where
+        that is not English."""
         error: dict[str, object] = {"type": self.type, "code": self.code}
         if self.reason is not None:
             error["reason"] = self.reason
-        error["message"] = self.message
+        error["message"] = self.message if message is None else message
         error["param"] = self.param
         error["request_id"] = request_id
         error["fault"] = self.fault
@@ -118,7 +164,7 @@ class ApiError(Exception):
             error["provider"] = self.provider
         if self.details:
             error.update(self.details)
-        error["docs_url"] = f"{docs_base_url}/en/docs/errors#{self.code.lower()}"
+        error["docs_url"] = f"{docs_base_url}/{language}/docs/errors#{self.code.lower()}"
         return error
 
 

@@ -17,6 +17,7 @@ from urllib.parse import quote, urljoin
 import msgspec
 
 from tokenmarket.core.addresses import public
+from tokenmarket.core.wording import say
 
 URL_CHARS_MAX: Final = 2048
 HTTPS: Final = 443
@@ -68,18 +69,18 @@ def target(
     A tuple and never one text, in which a part would be found.
     """
     if len(url) > URL_CHARS_MAX:
-        raise ValueError(f"a URL has at most {URL_CHARS_MAX} characters")
+        raise ValueError(say("a URL has at most {chars_max} characters", chars_max=URL_CHARS_MAX))
     if _UNCLEAR.search(url) is not None:
-        raise ValueError("a URL has no spaces, control characters, backslashes or fragment")
+        raise ValueError(say("a URL has no spaces, control characters, backslashes or fragment"))
     parts = _PARTS.fullmatch(url)
     if parts is None:
-        raise ValueError("a URL begins with https://")
+        raise ValueError(say("a URL begins with https://"))
     scheme = parts[1].lower()
     if "@" in parts[2]:
-        raise ValueError("a URL has no user name or password")
+        raise ValueError(say("a URL has no user name or password"))
     where = _WHERE.fullmatch(parts[2])
     if where is None:
-        raise ValueError("a URL has a host, and a port only as a number")
+        raise ValueError(say("a URL has a host, and a port only as a number"))
     host = _host(where[1])
     port = int(where[2]) if where[2] else HTTPS if scheme == "https" else HTTP
     path = parts[3] if parts[3].startswith("/") else "/" + parts[3]
@@ -87,9 +88,10 @@ def target(
     if found.endpoint in allowed:
         return found
     if scheme != "https" and not allow_http:
-        raise ValueError("a URL begins with https://")
+        raise ValueError(say("a URL begins with https://"))
     if port not in ports:
-        raise ValueError(f"a URL has one of the ports {', '.join(map(str, sorted(ports)))}")
+        known = ", ".join(map(str, sorted(ports)))
+        raise ValueError(say("a URL has one of the ports {ports}", ports=known))
     return found
 
 
@@ -100,7 +102,7 @@ def public_target(url: str, *, allowed: tuple[str, ...] = ()) -> Target:
     literal = ":" in found.host or _QUAD.fullmatch(found.host) is not None
     local = found.host == "localhost" or found.host.endswith(".localhost")
     if found.endpoint not in allowed and (local or (literal and not public(found.host))):
-        raise ValueError("its address is not public")
+        raise ValueError(say("its address is not public"))
     return found
 
 
@@ -125,18 +127,18 @@ def _host(text: str) -> str:
         try:
             return str(IPv6Address(host[1:-1]))
         except ValueError:
-            raise ValueError("not an IPv6 address") from None
+            raise ValueError(say("not an IPv6 address")) from None
     if not host.isascii():
-        raise ValueError("an international host name is written in its ASCII form, xn--…")
+        raise ValueError(say("an international host name is written in its ASCII form, xn--…"))
     if _QUAD.fullmatch(host) is not None:
         return host
     labels = host.split(".")
     if len(host) > 253 or any(_LABEL.fullmatch(label) is None for label in labels):
-        raise ValueError("not a host name")
+        raise ValueError(say("not a host name"))
     if _NUMBER.fullmatch(labels[-1]) is not None:
-        raise ValueError("an IPv4 address is written as four decimal numbers")
+        raise ValueError(say("an IPv4 address is written as four decimal numbers"))
     if any(label.startswith("xn--") and not _is_punycode(label) for label in labels):
-        raise ValueError("not an international host name: its xn-- part does not decode")
+        raise ValueError(say("not an international host name: its xn-- part does not decode"))
     return host
 
 

@@ -27,6 +27,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from tokenmarket.core.brackets import decode_lax, form_fault, shown, unbracketed
 from tokenmarket.core.errors import ApiError
 from tokenmarket.core.uploads import Spool, Upload
+from tokenmarket.core.wording import say
 
 PIECE_BYTES = 64 * 1024
 FIELDS_MAX = 1_000
@@ -77,7 +78,7 @@ def read_form(content_type: bytes, spool: Spool) -> Form:
             reader.feed(piece, offset)
             offset += len(piece)
     except FormParserError as error:
-        raise form_fault(f"The multipart body is malformed: {error}.") from None
+        raise form_fault(say("The multipart body is malformed: {error}.", error=error)) from None
     if not reader.ended:
         raise ApiError(
             "REQUEST_001",
@@ -175,9 +176,15 @@ class _Reader:
         kind, options = parse_options_header(disposition)
         if kind != b"form-data" or b"name" not in options:
             raise form_fault("A part of the form has no name (Content-Disposition: form-data).")
-        self._name = name = _text(options[b"name"], "A field name")
+        self._name = name = _text(options[b"name"], say("A field name"))
         if not name.isprintable() or not 0 < len(name) <= NAME_CHARS_MAX:
-            raise form_fault(f"A field name is 1 to {NAME_CHARS_MAX} printable characters.", name)
+            raise form_fault(
+                say(
+                    "A field name is 1 to {name_chars_max} printable characters.",
+                    name_chars_max=NAME_CHARS_MAX,
+                ),
+                name,
+            )
         if headers.get(b"content-transfer-encoding", b"").lower() not in _PLAIN_ENCODINGS:
             raise form_fault("Encoded parts are not read; send the bytes as they are.", name)
         self._filename = _filename(options, disposition)
@@ -199,8 +206,12 @@ class _Reader:
         if self._size > VALUE_BYTES_MAX or self._values_bytes > VALUES_BYTES_MAX:
             raise ApiError(
                 "REQUEST_006",
-                f"A field of a form has at most {VALUE_BYTES_MAX} bytes, all together "
-                f"{VALUES_BYTES_MAX}; send a file with a file name.",
+                say(
+                    "A field of a form has at most {value_bytes_max} bytes, all together "
+                    "{values_bytes_max}; send a file with a file name.",
+                    value_bytes_max=VALUE_BYTES_MAX,
+                    values_bytes_max=VALUES_BYTES_MAX,
+                ),
                 param=shown(self._name),
                 reason="form_value",
             )
@@ -209,7 +220,7 @@ class _Reader:
     def _part_end(self) -> None:
         name = self._name
         if self._filename is None:
-            self.fields.append((name, _text(b"".join(self._value), "A field", name)))
+            self.fields.append((name, _text(b"".join(self._value), say("A field"), name)))
             return
         spool, offset, size = self._spool, self._offset, self._size
         if size and (
@@ -257,13 +268,17 @@ def _text(data: bytes, what: str, name: str | None = None) -> str:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
         raise form_fault(
-            f"{what} is not UTF-8 text; a file needs a file name in its part.",
+            say("{what} is not UTF-8 text; a file needs a file name in its part.", what=what),
             name,
         ) from None
     if "\x00" in text:
-        raise form_fault(f"{what} contains NUL.", name)
+        raise form_fault(say("{what} contains NUL.", what=what), name)
     return text
 
 
 def _too_much(what: str, limit: int) -> ApiError:
-    return ApiError("REQUEST_006", f"A form has at most {limit} {what}.", reason="form_" + what)
+    return ApiError(
+        "REQUEST_006",
+        say("A form has at most {limit} {what}.", limit=limit, what=what),
+        reason="form_" + what,
+    )

@@ -16,6 +16,7 @@ from tokenmarket.core.media.sniff import sniff
 from tokenmarket.core.parse_media import audio_bound
 from tokenmarket.core.requests import Request
 from tokenmarket.core.uploads import Input, Upload
+from tokenmarket.core.wording import said_by, say
 
 HEAD_BYTES = 4096
 PIXELS_MAX = 64_000_000
@@ -35,7 +36,7 @@ def check_inputs(request: Request) -> Request:
             request.audio_ms = length_ms = duration_ms(upload)
             if length_ms is not None:
                 if length_ms > AUDIO_MS_MAX:
-                    raise _invalid(inputs[0], "audio", "it says it is longer than a day")
+                    raise _invalid(inputs[0], "audio", say("it says it is longer than a day"))
                 request.bound = audio_bound(typed, length_ms)
     return request
 
@@ -48,10 +49,14 @@ def checked(item: Input) -> Input:
     found = sniff(upload.read_at(0, HEAD_BYTES))
     if item.role in _IMAGE_ROLES:
         if found not in IMAGE_TYPES:
-            raise _invalid(item, "image", f"expected one of {', '.join(IMAGE_TYPES)}")
+            raise _invalid(
+                item,
+                "image",
+                say("expected one of {image_types}", image_types=", ".join(IMAGE_TYPES)),
+            )
         _check_picture(item, upload)
     elif item.role == "audio" and (found is None or found[:6] not in ("audio/", "video/")):
-        raise _invalid(item, "audio", "it is no audio format that is known here")
+        raise _invalid(item, "audio", say("it is no audio format that is known here"))
     if found is None or found == upload.content_type:
         return item
     return msgspec.structs.replace(item, upload=msgspec.structs.replace(upload, content_type=found))
@@ -61,15 +66,19 @@ def _check_picture(item: Input, upload: Upload) -> None:
     try:
         info = image_size(upload.data())
     except MediaError as error:
-        raise _invalid(item, "image", str(error)) from None
+        raise _invalid(item, "image", said_by(error)) from None
     if info.width * info.height > PIXELS_MAX:
-        raise _invalid(item, "image", f"{info.width}x{info.height} pixels are too many")
+        raise _invalid(
+            item,
+            "image",
+            say("{width}x{height} pixels are too many", width=info.width, height=info.height),
+        )
 
 
 def _invalid(item: Input, kind: str, why: str) -> ApiError:
     return ApiError(
         "REQUEST_001",
-        f"The {kind} cannot be used: {why}.",
+        say("The {kind} cannot be used: {why}.", kind=kind, why=why),
         param=item.param,
         reason=f"invalid_{kind}",
     )

@@ -30,6 +30,7 @@ from tokenmarket.core.media.sizes import (
 from tokenmarket.core.parse import refuse
 from tokenmarket.core.parse_media import IMAGE_OUTPUT_TOKENS_MAX, SPEECH_CHARS_MAX, image_bound
 from tokenmarket.core.requests import Request
+from tokenmarket.core.wording import say
 
 PIXELS_MAX = 64_000_000
 _RULED_PIXELS = 1536 * 1024
@@ -75,7 +76,11 @@ def number(value: object) -> int | None:
 def _not_legal(param: str, value: str, legal: tuple[str, ...], reason: str) -> NoReturn:
     raise ApiError(
         "REQUEST_001",
-        f"{value[:80]!r} is not offered by this model; use one of: {', '.join(legal)}.",
+        say(
+            "{value!r} is not offered by this model; use one of: {legal}.",
+            value=value[:80],
+            legal=", ".join(legal),
+        ),
         param=param,
         reason=reason,
         details={"legal": list(legal)},
@@ -96,10 +101,14 @@ def _resolve_image(request: Request, typed: ImageBody, capabilities: dict[str, o
     pictures = sum(item.role == "image" for item in request.inputs)
     takes = number(capabilities.get("inputs_max"))
     if takes is not None and pictures > takes:
-        refuse(f"This model takes at most {takes} pictures.", "image", "too_many_images")
+        refuse(
+            say("This model takes at most {takes} pictures.", takes=takes),
+            "image",
+            "too_many_images",
+        )
     most = number(capabilities.get("n_max"))
     if most is not None and request.n > most:
-        refuse(f"This model makes at most {most} at once.", "n", "unsupported_n")
+        refuse(say("This model makes at most {most} at once.", most=most), "n", "unsupported_n")
     for name, key in (("output_format", "formats"), ("background", "backgrounds")):
         asked, legal = getattr(typed, name), texts(capabilities.get(key))
         if asked is not None and legal and asked not in legal:
@@ -153,7 +162,7 @@ def _size(typed: ImageBody, capabilities: dict[str, object]) -> str:
         width, height = parse_size(size)
     except MediaError as error:
         raise ApiError(
-            "REQUEST_001", f"{error}.", param="size", reason="unsupported_size"
+            "REQUEST_001", say("{what}.", what=error), param="size", reason="unsupported_size"
         ) from None
     if width * height > PIXELS_MAX:
         refuse("The picture would be too large.", "size", "unsupported_size")
@@ -175,7 +184,7 @@ def _size(typed: ImageBody, capabilities: dict[str, object]) -> str:
 def _resolve_speech(request: Request, typed: SpeechBody, capabilities: dict[str, object]) -> None:
     most = number(capabilities.get("input_chars_max")) or SPEECH_CHARS_MAX
     if len(typed.input) > most:
-        refuse(f"At most {most} characters.", "input", "input_too_long")
+        refuse(say("At most {most} characters.", most=most), "input", "input_too_long")
     request.voice = _voice(typed, capabilities)
     request.attributes = {"voice": request.voice} if request.voice else {}
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from tokenmarket.core.wording import say
+
 NANO_PER_USD = 1_000_000_000
 PRICE_UNITS = 1_000_000
 _CENT = 10_000_000
@@ -22,13 +24,16 @@ def nano_from_usd(text: str) -> int:
     match = _USD.fullmatch(text)
     if match is None:
         raise ValueError(
-            f"{text[:64]!r} is not an amount in USD: write digits with at most 9 decimals,"
-            " as in '0.14'"
+            say(
+                "{text!r} is not an amount in USD: write digits with at most 9 decimals,"
+                " as in '0.14'",
+                text=text[:64],
+            )
         )
     sign, whole, fraction = match.groups()
     nano = int(whole) * NANO_PER_USD + int((fraction or "").ljust(9, "0"))
     if nano > NANO_MAX:
-        raise ValueError(f"{text!r} is above the largest amount, 9000000000 USD")
+        raise ValueError(say("{text!r} is above the largest amount, 9000000000 USD", text=text))
     return -nano if sign else nano
 
 

@@ -31,6 +31,7 @@ from tokenmarket.core.requests import (
     ProviderChoice,
     Request,
 )
+from tokenmarket.core.wording import decoder_said, say
 
 Read = TypeVar("Read")
 
@@ -70,7 +71,10 @@ def parse(operation: str, body: bytes) -> Request:
     """The typed request. Raises ApiError(REQUEST_001)."""
     parser = PARSERS.get(operation)
     if parser is None:
-        raise ApiError("REQUEST_004", f"The operation {operation!r} does not exist here.")
+        raise ApiError(
+            "REQUEST_004",
+            say("The operation {operation!r} does not exist here.", operation=operation),
+        )
     return parse_with(parser, body)
 
 
@@ -88,7 +92,7 @@ def read_body(decode: Callable[[bytes], Read], body: bytes) -> Read:
             body.decode("utf-8")
         except UnicodeDecodeError as error:
             raise ApiError(
-                "REQUEST_001", f"The body is not valid UTF-8 (byte {error.start})."
+                "REQUEST_001", say("The body is not valid UTF-8 (byte {start}).", start=error.start)
             ) from None
     # Splitting finds a byte twice as fast as counting does, and ends early.
     if len(body.split(b"[", _FEW)) + len(body.split(b"{", _FEW)) > _FEW:
@@ -98,7 +102,9 @@ def read_body(decode: Callable[[bytes], Read], body: bytes) -> Read:
     except msgspec.ValidationError as error:
         raise _invalid(str(error)) from None
     except msgspec.DecodeError as error:
-        raise ApiError("REQUEST_001", f"The body is not valid JSON: {error}") from None
+        raise ApiError(
+            "REQUEST_001", say("The body is not valid JSON: {error}", error=error)
+        ) from None
     except RecursionError:
         raise _too_deep() from None
 
@@ -117,11 +123,15 @@ def _invalid(text: str) -> ApiError:
     if member:
         name = member.group(1) or member.group(2)
         param = f"{param}.{name}" if param else name
-    return ApiError("REQUEST_001", message + ".", param=param or None)
+    told = say("{what}.", what=decoder_said(message))
+    return ApiError("REQUEST_001", told, param=param or None)
 
 
 def _too_deep() -> ApiError:
-    return ApiError("REQUEST_001", f"The body is nested deeper than {DEPTH_MAX} levels.")
+    return ApiError(
+        "REQUEST_001",
+        say("The body is nested deeper than {depth_max} levels.", depth_max=DEPTH_MAX),
+    )
 
 
 def _check_depth(body: bytes) -> None:
@@ -163,7 +173,7 @@ def check_duplicates(body: bytes, members: Mapping[str, msgspec.Raw]) -> None:
         names: set[str] = set()
         for name, _ in pairs:
             if name in names:
-                refuse(f"The member {name[:80]!r} is given twice.", name[:80])
+                refuse(say("The member {name!r} is given twice.", name=name[:80]), name[:80])
             names.add(name)
 
     try:
@@ -282,7 +292,7 @@ def _content_extra(message: Message, index: int) -> tuple[int, bool, bool]:
     content = message.content
     if content is None:
         if message.role != "assistant":
-            refuse(f"A {message.role} message needs content.", path)
+            refuse(say("A {role} message needs content.", role=message.role), path)
         return 0, False, False
     if not isinstance(content, list):
         return 0, False, False
@@ -326,9 +336,11 @@ def _string_member(raw: msgspec.Raw, name: str, path: str) -> str:
         value = msgspec.json.decode(raw, type=dict[str, msgspec.Raw]).get(name)
         text = None if value is None else msgspec.json.decode(value, type=str)
     except msgspec.DecodeError as error:
-        raise ApiError("REQUEST_001", f"{error}.", param=path) from None
+        raise ApiError(
+            "REQUEST_001", say("{what}.", what=decoder_said(str(error))), param=path
+        ) from None
     if not text:
-        refuse(f"{name} is missing or empty.", f"{path}.{name}")
+        refuse(say("{name} is missing or empty.", name=name), f"{path}.{name}")
     return text
 
 
@@ -344,7 +356,7 @@ def _inputs_count(value: str | list[Any], path: str, items_max: int) -> int:
     first: object = value[0]
     kind = type(first)
     if kind is not int and len(value) > items_max:
-        refuse(f"At most {items_max} inputs.", path)
+        refuse(say("At most {items_max} inputs.", items_max=items_max), path)
     for index, item in enumerate(value):
         if type(item) is not kind:
             refuse("Texts and token ids cannot be mixed.", f"{path}[{index}]")

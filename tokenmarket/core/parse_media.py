@@ -20,6 +20,7 @@ from tokenmarket.core.parse import parse_with, provider_choice, refuse
 from tokenmarket.core.requests import Request
 from tokenmarket.core.uploads import Input, Upload, memory_upload
 from tokenmarket.core.usage import Bound
+from tokenmarket.core.wording import say
 
 IMAGE_BYTES_MAX = 50 * 1024 * 1024
 IMAGES_MAX = 16
@@ -64,7 +65,9 @@ def input_of(role: str, param: str, address: str) -> Input:
         try:
             content_type, data = decode_data_url(address, IMAGE_BYTES_MAX)
         except ValueError as error:
-            refuse(f"The data URL cannot be read: {error}.", param, "invalid_data_url")
+            refuse(
+                say("The data URL cannot be read: {error}.", error=error), param, "invalid_data_url"
+            )
         upload = memory_upload(data, field=param, filename=role, content_type=content_type)
         return Input(role, param, upload=upload)
     if not address.startswith(("https://", "http://")) or len(address) > ADDRESS_CHARS_MAX:
@@ -85,7 +88,7 @@ def _image_inputs(given: Given, typed: ImageBody) -> list[Input]:
     for upload in given.files:
         name = upload.field.removesuffix("[]")
         if name not in ("image", "mask"):
-            refuse(f"A file named {name[:40]!r} is not expected.", name[:40])
+            refuse(say("A file named {name!r} is not expected.", name=name[:40]), name[:40])
         inputs.append(Input(name, name, upload=upload))
     for index, reference in enumerate(typed.images or ()):
         inputs.append(_reference("image", f"images[{index}]", reference))
@@ -95,7 +98,11 @@ def _image_inputs(given: Given, typed: ImageBody) -> list[Input]:
         inputs.append(input_of("image", f"image[{index}]", address))
     for item in inputs:
         if item.upload is not None and not 0 < item.upload.size <= IMAGE_BYTES_MAX:
-            refuse(f"A picture has 1 to {IMAGE_BYTES_MAX} bytes.", item.param, "invalid_image")
+            refuse(
+                say("A picture has 1 to {image_bytes_max} bytes.", image_bytes_max=IMAGE_BYTES_MAX),
+                item.param,
+                "invalid_image",
+            )
     return inputs
 
 
@@ -124,7 +131,7 @@ def _parse_images(given: Given) -> Request:
     elif not images:
         refuse("A picture is needed.", "image")
     if images > IMAGES_MAX:
-        refuse(f"At most {IMAGES_MAX} pictures.", "image")
+        refuse(say("At most {images_max} pictures.", images_max=IMAGES_MAX), "image")
     if sum(item.role == "mask" for item in inputs) > 1:
         refuse("At most one mask.", "mask")
     if given.variant == "variations":
@@ -273,6 +280,6 @@ def not_json(operation: str) -> ApiError:
     """An operation that takes files was sent something else."""
     return ApiError(
         "REQUEST_007",
-        f"Send multipart/form-data: {operation} takes a file.",
+        say("Send multipart/form-data: {operation} takes a file.", operation=operation),
         param="Content-Type",
     )

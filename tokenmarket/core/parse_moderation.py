@@ -14,6 +14,7 @@ from tokenmarket.core.bodies import ModerationBody
 from tokenmarket.core.errors import ApiError
 from tokenmarket.core.pricing import Bound
 from tokenmarket.core.requests import ProviderChoice, Request
+from tokenmarket.core.wording import say
 
 INPUTS_MAX = 2048
 INPUT_OVERHEAD_TOKENS = 16
@@ -68,13 +69,25 @@ def _check(typed: ModerationBody) -> int:
     if not given:
         _refuse("The list is empty.", "input", "empty_input")
     if len(given) > INPUTS_MAX:
-        _refuse(f"At most {INPUTS_MAX} inputs, these are {len(given)}.", "input", "too_many_inputs")
+        _refuse(
+            say(
+                "At most {inputs_max} inputs, these are {given}.",
+                inputs_max=INPUTS_MAX,
+                given=len(given),
+            ),
+            "input",
+            "too_many_inputs",
+        )
     texts = isinstance(given[0], str)
     images = 0
     for index, item in enumerate(given):
         path = f"input[{index}]"
         if isinstance(item, str) != texts:
-            _refuse(f"Texts and parts cannot be mixed; expected {_KINDS}.", path, "mixed_input")
+            _refuse(
+                say("Texts and parts cannot be mixed; expected {kinds}.", kinds=_KINDS),
+                path,
+                "mixed_input",
+            )
         if not isinstance(item, str):
             images += _check_part(item, path)
         elif not item:

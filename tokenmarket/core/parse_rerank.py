@@ -22,6 +22,7 @@ from tokenmarket.core.errors import ApiError
 from tokenmarket.core.money import div_ceil
 from tokenmarket.core.pricing import Bound
 from tokenmarket.core.requests import ProviderChoice, Request
+from tokenmarket.core.wording import say
 
 DOCUMENTS_PER_SEARCH = 100
 TOKENS_PER_PIECE = 500
@@ -108,7 +109,11 @@ def _check(typed: RerankBody) -> None:
         _refuse("The list of documents is empty.", "documents", "empty_documents")
     if len(typed.documents) > DOCUMENTS_MAX:
         _refuse(
-            f"At most {DOCUMENTS_MAX} documents, these are {len(typed.documents)}.",
+            say(
+                "At most {documents_max} documents, these are {documents}.",
+                documents_max=DOCUMENTS_MAX,
+                documents=len(typed.documents),
+            ),
             "documents",
             "too_many_documents",
         )
@@ -145,7 +150,9 @@ def _joined(document: dict[str, msgspec.Raw], fields: list[str], index: int) -> 
         lines.append(f"{_scalar(name)}: {_scalar(value)}")
     if not lines:
         _refuse(
-            f"None of rank_fields is in this document: {', '.join(fields)[:200]}.",
+            say(
+                "None of rank_fields is in this document: {fields}.", fields=", ".join(fields)[:200]
+            ),
             f"documents[{index}]",
             "document_without_text",
         )

@@ -19,6 +19,7 @@ from tokenmarket.core.parse import max_price_nano
 from tokenmarket.core.pricing import Bound, Unpriced, ceiling
 from tokenmarket.core.requests import MaxPrice, ProviderChoice, Request
 from tokenmarket.core.usage import UNITS
+from tokenmarket.core.wording import say
 
 SkipKind = Literal["missing", "cooling", "limit", "caller", "key", "unpriced"]
 
@@ -93,7 +94,9 @@ def plan(
             candidate = Candidate(only.provider.name, only.upstream_model)
             return Plan(only.model.policy, None, (only,), (candidate,))
     if allowed.operations is not None and request.operation not in allowed.operations:
-        _forbidden(f"This key may not use the operation {request.operation!r}.")
+        _forbidden(
+            say("This key may not use the operation {operation!r}.", operation=request.operation)
+        )
     if choice is not None:
         _check_provider_names(choice, catalog)
     routes: list[Route] = []
@@ -104,8 +107,8 @@ def plan(
         model = _model(name, catalog, request, near_names, f"models[{position - 1}]")
         if allowed.models is not None and model.id not in allowed.models:
             if position == 0 and not request.models:
-                _forbidden(f"This key may not use the model {model.id!r}.")
-            skips.append(_Skip("key", "the key may not use this model"))
+                _forbidden(say("This key may not use the model {model!r}.", model=model.id))
+            skips.append(_Skip("key", say("the key may not use this model")))
             continue
         policy = _policy(choice, model) if position == 0 else policy
         usable: list[tuple[Route, RouteState]] = []
@@ -116,7 +119,9 @@ def plan(
             else:
                 skips.append(found)
                 candidates.append(
-                    Candidate(route.provider.name, route.upstream_model, "skipped", found.reason)
+                    Candidate(
+                        route.provider.name, route.upstream_model, "skipped", str(found.reason)
+                    )
                 )
         ordered = _order(usable, request, model, policy, draw) if len(usable) > 1 else usable
         if choice is not None and not choice.allow_fallbacks:
@@ -182,7 +187,9 @@ def _check_provider_names(choice: ProviderChoice, catalog: Catalog) -> None:
             if name not in catalog.providers:
                 param = "provider" if _is_pin(choice) else f"provider.{field}[{index}]"
                 raise ApiError(
-                    "REQUEST_001", f"There is no provider named {name[:80]!r}.", param=param
+                    "REQUEST_001",
+                    say("There is no provider named {name!r}.", name=name[:80]),
+                    param=param,
                 )
 
 
@@ -197,17 +204,22 @@ def _model(
     param = "model" if name == request.model else path
     if model is None or not model.enabled:
         near = near_names(name[:128])
-        hint = f" Did you mean {', '.join(near)}?" if near else ""
+        hint = say(" Did you mean {near}?", near=", ".join(near)) if near else ""
         raise ApiError(
             "MODEL_001",
-            f"There is no model {name[:128]!r} here.{hint}",
+            say("There is no model {name!r} here.{hint}", name=name[:128], hint=hint),
             param=param,
             details={"near_names": near},
         )
     if not serves(model, request.operation):
         raise ApiError(
             "REQUEST_001",
-            f"{model.id!r} is a model for {model.operation}, not for {request.operation}.",
+            say(
+                "{model_id!r} is a model for {operation}, not for {wanted}.",
+                model_id=model.id,
+                operation=model.operation,
+                wanted=request.operation,
+            ),
             param=param,
             reason="wrong_operation",
         )
@@ -236,11 +248,11 @@ def _why_not(
     provider = route.provider
     choice = request.choice
     if not route.enabled or not provider.enabled:
-        return _Skip("unpriced", "the route is switched off")
+        return _Skip("unpriced", say("the route is switched off"))
     if route.unpriced is not None:
         return _unpriced(route.unpriced)
     if allowed.providers is not None and provider.name not in allowed.providers:
-        return _Skip("key", "the key may not use this provider")
+        return _Skip("key", say("the key may not use this provider"))
     if choice is not None:
         reason = _refused_by_choice(route, request, choice)
         if reason is not None:
@@ -251,26 +263,31 @@ def _why_not(
         return _unpriced(error.unit)
     found = state(route)
     if not found.available:
-        return _Skip(found.kind or "cooling", found.reason or "not available", found.retry_after_s)
+        return _Skip(
+            found.kind or "cooling", found.reason or say("not available"), found.retry_after_s
+        )
     return found
 
 
 def _unpriced(unit: str) -> _Skip:
-    return _Skip("unpriced", f'no price for {unit}: add a row {{ unit = "{unit}", usd = "…" }}')
+    return _Skip(
+        "unpriced",
+        say('no price for {unit}: add a row {{ unit = "{unit}", usd = "…" }}', unit=unit),
+    )
 
 
 def _refused_by_choice(route: Route, request: Request, choice: ProviderChoice) -> str | None:
     provider = route.provider
     if choice.only and provider.name not in choice.only:
-        return "not in provider.only"
+        return say("not in provider.only")
     if provider.name in choice.ignore:
-        return "in provider.ignore"
+        return say("in provider.ignore")
     if choice.order and not choice.allow_fallbacks and provider.name not in choice.order:
-        return "not in provider.order"
+        return say("not in provider.order")
     if choice.data_collection == "deny" and provider.data.trains is not False:
-        return "not known to keep prompts out of training"
+        return say("not known to keep prompts out of training")
     if choice.zdr and provider.data.retention_days != 0:
-        return "not known to keep no data"
+        return say("not known to keep no data")
     if choice.max_price is not None:
         return _above_max_price(route, request, choice.max_price)
     return None
@@ -291,7 +308,11 @@ def _above_max_price(route: Route, request: Request, limit: MaxPrice) -> str | N
         # a row's price is per 10**6 counts: per million tokens as it stands, else per one unit
         nano = price if UNITS[unit].per != 1 else price * UNITS[unit].counts_per_unit // 1_000_000
         if nano > max_price_nano(value):
-            return f"{unit} costs {usd_from_nano(nano)} USD, above provider.max_price"
+            return say(
+                "{unit} costs {usd} USD, above provider.max_price",
+                unit=unit,
+                usd=usd_from_nano(nano),
+            )
     return None
 
 
@@ -399,7 +420,11 @@ def _no_route(request: Request, catalog: Catalog, skips: list[_Skip]) -> NoRetur
         ):
             raise ApiError(
                 "PROVIDER_001",
-                f"The provider {name!r} does not offer the model {request.model!r}.",
+                say(
+                    "The provider {name!r} does not offer the model {model!r}.",
+                    name=name,
+                    model=request.model,
+                ),
                 status=404,
                 reason="model_not_at_provider",
                 fault="caller",
@@ -411,7 +436,7 @@ def _no_route(request: Request, catalog: Catalog, skips: list[_Skip]) -> NoRetur
         waits_s = [skip.retry_after_s for skip in waits if skip.retry_after_s is not None]
         raise ApiError(
             "PROVIDER_002",
-            f"Every route of {request.model!r} is cooling down or at its limit.",
+            say("Every route of {model!r} is cooling down or at its limit.", model=request.model),
             retry_after_s=min(waits_s, default=1.0),
         )
     reasons: dict[str, str] = {}
@@ -420,19 +445,27 @@ def _no_route(request: Request, catalog: Catalog, skips: list[_Skip]) -> NoRetur
         if known is None:
             reasons[skip.kind] = skip.reason
         elif skip.reason not in known:
-            reasons[skip.kind] = f"{known}, or {skip.reason}"
+            reasons[skip.kind] = say("{one}, or {other}", one=known, other=skip.reason)
     if "missing" in reasons or "unpriced" in reasons:
         why = reasons.get("missing") or reasons["unpriced"]
         raise ApiError(
-            "MODEL_002", f"The model {request.model!r} has no usable route: {why}.", param="model"
+            "MODEL_002",
+            say("The model {model!r} has no usable route: {why}.", model=request.model, why=why),
+            param="model",
         )
     if "key" in reasons:
-        _forbidden(f"{request.model!r}: {reasons['key']}.")
+        _forbidden(say("{model!r}: {why}.", model=request.model, why=reasons["key"]))
     if "caller" in reasons:
         raise ApiError(
             "REQUEST_001",
-            f"No route of {request.model!r} is left: {reasons['caller']}.",
+            say(
+                "No route of {model!r} is left: {reasons}.",
+                model=request.model,
+                reasons=reasons["caller"],
+            ),
             param="provider",
             reason="constraints_exclude_all",
         )
-    raise ApiError("MODEL_002", f"The model {request.model!r} has no route.", param="model")
+    raise ApiError(
+        "MODEL_002", say("The model {model!r} has no route.", model=request.model), param="model"
+    )

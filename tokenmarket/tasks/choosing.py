@@ -13,6 +13,7 @@ from tokenmarket.core.routing import Plan, RouteState, plan
 from tokenmarket.core.uploads import Input
 from tokenmarket.core.video.capabilities import plan_request, resolve
 from tokenmarket.core.video.request import ResolvedVideo, VideoRequest
+from tokenmarket.core.wording import say
 from tokenmarket.exchange import Exchange
 from tokenmarket.store import tasks as rows
 from tokenmarket.store.tasks import TaskRow
@@ -37,14 +38,16 @@ class Chooser:
         if row is None:
             raise ApiError(
                 "REQUEST_004",
-                f"There is no video {request.source_task_id!r}.",
+                say("There is no video {source_task_id!r}.", source_task_id=request.source_task_id),
                 param="video",
                 reason="video_not_found",
             )
         if row.state != "succeeded":
             raise ApiError(
                 "REQUEST_008",
-                f"The video is {row.state}; one that is completed can be worked on.",
+                say(
+                    "The video is {state}; one that is completed can be worked on.", state=row.state
+                ),
                 param="video",
                 reason="video_not_ready",
             )
@@ -109,7 +112,9 @@ class Chooser:
                 options.append(option)
         if not options:
             raise refusal or ApiError(
-                "MODEL_002", f"The model {request.model!r} has no usable route.", param="model"
+                "MODEL_002",
+                say("The model {model!r} has no usable route.", model=request.model),
+                param="model",
             )
         return options
 

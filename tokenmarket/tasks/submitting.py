@@ -30,6 +30,7 @@ from tokenmarket.core.trace import continued, trace_id
 from tokenmarket.core.uploads import Input, memory_upload
 from tokenmarket.core.video.capabilities import for_provider
 from tokenmarket.core.video.request import ResolvedVideo
+from tokenmarket.core.wording import say
 from tokenmarket.exchange import Attempt, Exchange
 from tokenmarket.receipts import task_receipt
 from tokenmarket.store import tasks as rows
@@ -273,7 +274,7 @@ class Submitter:
         except FetchRefused as refused:
             raise ApiError(
                 "REQUEST_001",
-                f"The address cannot be fetched: {refused.message}.",
+                say("The address cannot be fetched: {message}.", message=refused.message),
                 param=item.param,
                 reason=refused.reason,
             ) from None
@@ -309,7 +310,11 @@ def _check_dropped(call: UpstreamRequest | Before, video: ResolvedVideo, route: 
     if dropped and video.choice is not None and video.choice.require_parameters:
         raise ApiError(
             "REQUEST_002",
-            f"{route.provider.name} does not take {', '.join(dropped)}.",
+            say(
+                "{provider_name} does not take {dropped}.",
+                provider_name=route.provider.name,
+                dropped=", ".join(dropped),
+            ),
             param=dropped[0],
         )
 

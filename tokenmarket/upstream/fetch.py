@@ -43,6 +43,7 @@ from tokenmarket.core import addresses
 from tokenmarket.core.catalog import Timeouts
 from tokenmarket.core.errors import FailureKind, UpstreamError
 from tokenmarket.core.fetch_url import HTTP, HTTPS, Target, redirected, target
+from tokenmarket.core.wording import said_by, say
 from tokenmarket.upstream.client import SWEEP_S, UpstreamClient
 from tokenmarket.upstream.origin import Headers, Origin
 from tokenmarket.upstream.proxy import Proxies
@@ -181,7 +182,13 @@ class Fetcher:
             finally:
                 response.abort()
             where, headers = following, ()
-        raise FetchRefused("redirect", f"the URL leads through more than {REDIRECTS_MAX} redirects")
+        raise FetchRefused(
+            "redirect",
+            say(
+                "the URL leads through more than {redirects_max} redirects",
+                redirects_max=REDIRECTS_MAX,
+            ),
+        )
 
     async def read(
         self,
@@ -233,7 +240,7 @@ class Fetcher:
         try:
             return target(url, allowed=allowed, allow_http=self._allow_http, ports=self._ports)
         except ValueError as error:
-            raise FetchRefused("url_not_allowed", str(error)) from None
+            raise FetchRefused("url_not_allowed", said_by(error)) from None
 
     async def _ask(
         self,
@@ -245,7 +252,9 @@ class Fetcher:
     ) -> UpstreamResponse:
         left_s = ends_s - self._clock()
         if left_s <= 0:
-            raise FetchRefused("timeout", f"the URL took longer than {timeouts.total:g} s")
+            raise FetchRefused(
+                "timeout", say("the URL took longer than {total_s:g} s", total_s=timeouts.total)
+            )
         limits = msgspec.structs.replace(timeouts, total=left_s)
         request = UpstreamRequest(where.path, _ACCEPT, b"", method="GET")
         return await self._send(where, request, headers, allowed, limits)
@@ -267,7 +276,7 @@ class Fetcher:
         except UpstreamError as error:
             raise _refused(error) from error
         except ValueError as error:
-            raise FetchRefused("url_not_allowed", str(error)) from None
+            raise FetchRefused("url_not_allowed", said_by(error)) from None
 
     async def _vet(self, origin: Origin) -> Sequence[str]:
         """The guarded client's ``dial.Vet``."""
@@ -276,9 +285,9 @@ class Fetcher:
         except (OSError, UnicodeError):
             found = []
         if not found:
-            raise FetchRefused("unreachable", "the host name is not known")
+            raise FetchRefused("unreachable", say("the host name is not known"))
         if not all(self._is_public(address) for address in found):
-            raise FetchRefused("private_address", "the host has an address that is not public")
+            raise FetchRefused("private_address", say("the host has an address that is not public"))
         return found
 
     def _following(
@@ -290,14 +299,16 @@ class Fetcher:
             return None
         location = response.head.headers.get("location", "")
         if status not in _REDIRECTS or not location:
-            raise FetchRefused("bad_status", f"the URL answered with HTTP {status}", status)
+            raise FetchRefused(
+                "bad_status", say("the URL answered with HTTP {status}", status=status), status
+            )
         try:
             url = redirected(where, location)
         except ValueError:
-            raise FetchRefused("redirect", "the URL redirects to nowhere", status) from None
+            raise FetchRefused("redirect", say("the URL redirects to nowhere"), status) from None
         following = self._checked(url, allowed)
         if where.tls and not following.tls:
-            raise FetchRefused("redirect", "the URL redirects from https to http", status)
+            raise FetchRefused("redirect", say("the URL redirects from https to http"), status)
         return following
 
 
@@ -315,7 +326,7 @@ async def _first_bytes(response: UpstreamResponse, bytes_max: int) -> bytes:
 async def _receive(response: UpstreamResponse, sink: Sink, bytes_max: int) -> int:
     headers = response.head.headers
     if response.inflater is not None:  # the head is shown without the coding that it undoes
-        raise FetchRefused("bad_answer", "the URL answered in a coding that was not asked for")
+        raise FetchRefused("bad_answer", say("the URL answered in a coding that was not asked for"))
     promised = headers.get("content-length", "")
     if promised.isdecimal() and int(promised) > bytes_max:
         raise _too_large(bytes_max)
@@ -331,12 +342,16 @@ async def _receive(response: UpstreamResponse, sink: Sink, bytes_max: int) -> in
 
 
 def _too_large(bytes_max: int) -> FetchRefused:
-    return FetchRefused("too_large", f"the URL has more than {bytes_max} bytes")
+    return FetchRefused(
+        "too_large", say("the URL has more than {bytes_max} bytes", bytes_max=bytes_max)
+    )
 
 
 def _refused(error: UpstreamError) -> FetchRefused:
     reason = _REASONS.get(error.kind, "bad_answer")
-    return FetchRefused(reason, f"the URL could not be read: {error.message}", error.status)
+    return FetchRefused(
+        reason, say("the URL could not be read: {message}", message=error.message), error.status
+    )
 
 
 def _media_type(text: str) -> str:

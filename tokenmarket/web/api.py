@@ -14,8 +14,9 @@ from tokenmarket.billing.clock import Clock
 from tokenmarket.contents import Copy
 from tokenmarket.core.errors import ApiError
 from tokenmarket.core.wire import Client, ClientGone, Inbound, bearer_token
+from tokenmarket.core.wording import Language, say
 from tokenmarket.gateway import Gateway
-from tokenmarket.replies import error_body, error_lines
+from tokenmarket.replies import ErrorBodies, error_lines, language_of
 from tokenmarket.telemetry import Telemetry
 from tokenmarket.web import cohere
 from tokenmarket.web.files import Files
@@ -68,13 +69,13 @@ class Api:
         accounts: Accounts,
         telemetry: Telemetry,
         clock: Clock,
-        docs_url: str,
+        errors: ErrorBodies,
     ) -> None:
         self._gateway = gateway
         self._accounts = accounts
         self._telemetry = telemetry
         self._clock = clock
-        self._docs_url = docs_url
+        self.errors = errors
         self._exact = reads.exact(PREFIX)
         self._prefixes = reads.prefixes(PREFIX)
         self._public = {**health.pages(), f"{PREFIX}/openapi.json": _description}
@@ -87,7 +88,7 @@ class Api:
 
     def move_docs(self, docs_url: str) -> None:
         """Errors refer to this address from now on."""
-        self._docs_url = self._gateway.docs_url = docs_url
+        self.errors.docs_url = docs_url
 
     def handle(self, inbound: Inbound, client: Client) -> Awaitable[None]:
         """Answer one request."""
@@ -125,7 +126,7 @@ class Api:
             self._telemetry.crash(inbound.request_id, error)
             if not client.begun:
                 failure = ApiError("PLATFORM_002", "An internal error; nothing was charged.")
-                client.respond(failure.status, *self.refusal(inbound.request_id, failure))
+                client.respond(failure.status, *self.refusal_to(inbound, failure))
 
     async def _cohere_embed(self, inbound: Inbound, client: Client) -> None:
         if inbound.method != "POST":
@@ -165,12 +166,12 @@ class Api:
             status, head, body = await self._page(inbound, operation)
         except ApiError as error:
             status = error.status
-            head, body = self.refusal(inbound.request_id, error, self._ms_since(inbound))
+            head, body = self.refusal_to(inbound, error, self._ms_since(inbound))
         except Exception as error:
             self._telemetry.crash(inbound.request_id, error)
             failure = ApiError("PLATFORM_002", "An internal error; nothing was charged.")
             status = failure.status
-            head, body = self.refusal(inbound.request_id, failure, self._ms_since(inbound))
+            head, body = self.refusal_to(inbound, failure, self._ms_since(inbound))
         client.respond(status, head, body)
 
     async def authenticate(self, inbound: Inbound) -> Caller:
@@ -188,14 +189,25 @@ class Api:
     def _ms_since(self, inbound: Inbound) -> int:
         return (self._clock.monotonic_us() - inbound.started_us) // 1000
 
-    def refusal(self, request_id: str, error: ApiError, ms: int = 0) -> tuple[bytes, bytes]:
+    def message_to(self, inbound: Inbound, error: ApiError) -> str:
+        """What the error says, in the language of who asked."""
+        return self.errors.message(error, language_of(inbound))
+
+    def refusal_to(self, inbound: Inbound, error: ApiError, ms: int = 0) -> tuple[bytes, bytes]:
+        """``refusal`` in the language of who asked."""
+        return self.refusal(inbound.request_id, error, ms, language_of(inbound))
+
+    def refusal(
+        self, request_id: str, error: ApiError, ms: int = 0, language: Language = "en"
+    ) -> tuple[bytes, bytes]:
         """Head block and body of an error that no exchange stands behind. ``ms`` is what it took;
-        what a front refuses on sight took nothing."""
+        what a front refuses on sight, in English, took nothing."""
         head = b"x-request-id: %b\r\nopenai-processing-ms: %d\r\n" % (
             request_id.encode("ascii"),
             ms,
         )
-        return head + error_lines(error), error_body(error, request_id, self._docs_url)
+        body = self.errors.body(error, request_id, language)
+        return head + error_lines(error, language), body
 
     async def _page(self, inbound: Inbound, operation: str | None) -> tuple[int, bytes, bytes]:
         path, method = inbound.path, inbound.method
@@ -213,7 +225,7 @@ class Api:
                     read, rest = handler, path[len(prefix) :]
                     break
         if read is None:
-            raise ApiError("REQUEST_004", f"There is nothing at {path[:200]!r}.")
+            raise ApiError("REQUEST_004", say("There is nothing at {path!r}.", path=path[:200]))
         _only_get(method)
         started_us = self._clock.monotonic_us()
         caller = await self.authenticate(inbound)
@@ -240,4 +252,8 @@ def _only_get(method: str) -> None:
 
 
 def _wrong_method(method: str, allow: str) -> None:
-    raise ApiError("REQUEST_005", f"{method} is not answered here; use {allow}.", allow=allow)
+    raise ApiError(
+        "REQUEST_005",
+        say("{method} is not answered here; use {allow}.", method=method, allow=allow),
+        allow=allow,
+    )

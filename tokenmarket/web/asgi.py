@@ -14,6 +14,7 @@ from typing import Any
 from tokenmarket.core.errors import ApiError
 from tokenmarket.core.forms import is_form
 from tokenmarket.core.wire import Client, ClientGone, Inbound
+from tokenmarket.core.wording import say
 from tokenmarket.files.spool import FileSpool
 from tokenmarket.web.receiving import Forms
 
@@ -112,7 +113,10 @@ class AsgiApp:
             part = event.get("body", b"")
             size += len(part)
             if size > bytes_max:
-                raise ApiError("REQUEST_006", f"The body is larger than {bytes_max} bytes.")
+                raise ApiError(
+                    "REQUEST_006",
+                    say("The body is larger than {bytes_max} bytes.", bytes_max=bytes_max),
+                )
             if spool is not None:
                 spool.write(part)
             else:

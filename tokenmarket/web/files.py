@@ -14,6 +14,7 @@ from tokenmarket.core.errors import ApiError
 from tokenmarket.core.file_urls import OCTETS, PATH, FileUrls, content_type_of, gone
 from tokenmarket.core.forms import safe_filename
 from tokenmarket.core.wire import Client, ClientGone, Inbound, header_value
+from tokenmarket.core.wording import say
 from tokenmarket.files.store import FileStore, StoreFailed
 
 _RANGE = re.compile(rb"bytes\s*=\s*(\d{0,15})\s*-\s*(\d{0,15})")
@@ -24,14 +25,14 @@ _SAFE = (
     b"accept-ranges: bytes\r\n"
 )
 # request id, error -> head block, body
-Refusal = Callable[[str, ApiError], tuple[bytes, bytes]]
+RefusalTo = Callable[[Inbound, ApiError], tuple[bytes, bytes]]
 
 
 class Files:
     """The pages below ``/files/``."""
 
     def __init__(
-        self, store: FileStore, urls: FileUrls, refusal: Refusal, now_s: Callable[[], float]
+        self, store: FileStore, urls: FileUrls, refusal: RefusalTo, now_s: Callable[[], float]
     ) -> None:
         self._store = store
         self._urls = urls
@@ -46,7 +47,9 @@ class Files:
         """Answer one request; raises nothing."""
         try:
             if inbound.method not in ("GET", "HEAD"):
-                message = f"{inbound.method} is not answered here; use GET, HEAD."
+                message = say(
+                    "{method} is not answered here; use GET, HEAD.", method=inbound.method
+                )
                 raise ApiError("REQUEST_005", message, allow="GET, HEAD")
             key = self._urls.check(inbound.path, inbound.query, self._now_s())
             head = b"x-request-id: %b\r\ncache-control: private, max-age=3600\r\n" % (
@@ -57,7 +60,7 @@ class Files:
                 client, self._store, key, inbound.headers, head=head, head_only=head_only
             )
         except ApiError as error:
-            client.respond(error.status, *self._refusal(inbound.request_id, error))
+            client.respond(error.status, *self._refusal(inbound, error))
         except (ClientGone, StoreFailed):
             return  # without an end: the front cuts the connection
 

@@ -21,6 +21,7 @@ import httptools
 
 from tokenmarket.core.errors import ApiError
 from tokenmarket.core.wire import Inbound, Received
+from tokenmarket.core.wording import say
 from tokenmarket.lane import Call
 from tokenmarket.lane.frames import Heading
 from tokenmarket.web.head import FrontLimits, body_too_large, head_too_large, headers_of
@@ -141,7 +142,9 @@ class Connection(Sending):
                 part = "head" if self._reading_head else "body"
                 self._refuse(
                     ApiError(
-                        "REQUEST_001", f"The {part} of the request came too slowly.", reason="slow"
+                        "REQUEST_001",
+                        say("The {part} of the request came too slowly.", part=part),
+                        reason="slow",
                     )
                 )
             elif self.transport is not None:
@@ -192,7 +195,11 @@ class Connection(Sending):
         except httptools.HttpParserUpgrade:
             self._refuse(ApiError("REQUEST_001", "Upgrades are not offered.", reason="upgrade"))
         except httptools.HttpParserError as error:
-            self._refuse(ApiError("REQUEST_001", f"Not HTTP: {error}", reason="malformed_http"))
+            self._refuse(
+                ApiError(
+                    "REQUEST_001", say("Not HTTP: {error}", error=error), reason="malformed_http"
+                )
+            )
 
     def on_message_begin(self) -> None:
         self._reset()

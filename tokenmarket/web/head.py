@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from tokenmarket.core.errors import ApiError
+from tokenmarket.core.wording import say
 
 _SINGLE = frozenset(
     {b"host", b"content-type", b"content-length", b"transfer-encoding", b"idempotency-key"}
@@ -38,7 +39,9 @@ def headers_of(
             if name in headers:
                 if name in _SINGLE:
                     text = name.decode("latin-1")
-                    raise ApiError("REQUEST_001", f"The header {text} is given twice.")
+                    raise ApiError(
+                        "REQUEST_001", say("The header {text} is given twice.", text=text)
+                    )
                 value = headers[name] + b", " + value
             headers[name] = value
     size = url_bytes + sum(map(len, headers)) + sum(map(len, headers.values()))
@@ -54,4 +57,8 @@ def head_too_large() -> ApiError:
 
 def body_too_large(bytes_max: int) -> ApiError:
     """413 for a body above the limit of its kind."""
-    return ApiError("REQUEST_006", f"The body is larger than {bytes_max} bytes.", reason="body")
+    return ApiError(
+        "REQUEST_006",
+        say("The body is larger than {bytes_max} bytes.", bytes_max=bytes_max),
+        reason="body",
+    )

@@ -13,6 +13,7 @@ import msgspec
 from tokenmarket.core.errors import ApiError
 from tokenmarket.core.notice_urls import PATH, NoticeUrls
 from tokenmarket.core.wire import Client, Inbound
+from tokenmarket.core.wording import say
 
 BODY_BYTES_MAX = 1024 * 1024
 CHALLENGE_CHARS_MAX = 1024
@@ -25,14 +26,14 @@ class _Challenge(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Challenge).decode
 _encode = msgspec.json.Encoder().encode
 # request id, error -> head block, body
-Refusal = Callable[[str, ApiError], tuple[bytes, bytes]]
+RefusalTo = Callable[[Inbound, ApiError], tuple[bytes, bytes]]
 
 
 class Notices:
     """``hint`` makes the poller ask about a task now."""
 
     def __init__(
-        self, urls: NoticeUrls, hint: Callable[[str], Awaitable[object]], refusal: Refusal
+        self, urls: NoticeUrls, hint: Callable[[str], Awaitable[object]], refusal: RefusalTo
     ) -> None:
         self._urls = urls
         self._hint = hint
@@ -46,14 +47,14 @@ class Notices:
         """Answer one request; raises nothing."""
         try:
             if inbound.method != "POST":
-                message = f"{inbound.method} is not answered here; use POST."
+                message = say("{method} is not answered here; use POST.", method=inbound.method)
                 raise ApiError("REQUEST_005", message, allow="POST")
             if len(inbound.body) > BODY_BYTES_MAX:
                 raise ApiError("REQUEST_006", "A notice is small.")
             task_id = self._urls.check(inbound.path, inbound.query)
             await self._hint(task_id)
         except ApiError as error:
-            client.respond(error.status, *self._refusal(inbound.request_id, error))
+            client.respond(error.status, *self._refusal(inbound, error))
             return
         head = b"x-request-id: %b\r\ncontent-type: application/json\r\n" % (
             inbound.request_id.encode("ascii")

@@ -11,19 +11,20 @@ from collections.abc import Callable
 
 from tokenmarket.core.errors import ApiError
 from tokenmarket.core.wire import Client, Inbound
+from tokenmarket.core.wording import say
 from tokenmarket.payments.gateway import BODY_BYTES_MAX, Forged, Unreachable
 from tokenmarket.payments.service import Payments
 from tokenmarket.store.money_moves import Unavailable
 
 PATH = "/webhooks/payments/"
-Refusal = Callable[[str, ApiError], tuple[bytes, bytes]]
+RefusalTo = Callable[[Inbound, ApiError], tuple[bytes, bytes]]
 
 
 class PaymentHooks:
     """``crash`` is told of what should not happen: (request id, error)."""
 
     def __init__(
-        self, payments: Payments, refusal: Refusal, crash: Callable[[str, Exception], object]
+        self, payments: Payments, refusal: RefusalTo, crash: Callable[[str, Exception], object]
     ) -> None:
         self._payments = payments
         self._refusal = refusal
@@ -38,7 +39,7 @@ class PaymentHooks:
         try:
             outcome = await self._received(inbound)
         except ApiError as error:
-            client.respond(error.status, *self._refusal(inbound.request_id, error))
+            client.respond(error.status, *self._refusal(inbound, error))
             return
         head = b"x-request-id: %b\r\ncontent-type: text/plain\r\n" % inbound.request_id.encode()
         client.respond(200, head, outcome.partition(":")[0].encode())
@@ -55,7 +56,7 @@ class PaymentHooks:
             return await self._payments.receive(psp, inbound.body, inbound.headers)
         except Forged as error:
             raise ApiError(
-                "REQUEST_001", f"This is not signed as it should be: {error}."
+                "REQUEST_001", say("This is not signed as it should be: {error}.", error=error)
             ) from error
         except (Unreachable, Unavailable) as error:
             self._crash(inbound.request_id, error)

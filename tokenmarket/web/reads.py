@@ -21,6 +21,7 @@ from tokenmarket.core.catalog import Route
 from tokenmarket.core.errors import ApiError
 from tokenmarket.core.money import usd_from_nano
 from tokenmarket.core.routing import RouteState
+from tokenmarket.core.wording import say
 from tokenmarket.exchange import Exchange
 from tokenmarket.receipts import gather, render, shown
 
@@ -87,8 +88,11 @@ class Reads:
         allowed = caller.allowed.models
         if model is None or (allowed is not None and model.id not in allowed):
             near = catalog.near_names(name[:128])
-            hint = f" Did you mean {', '.join(near)}?" if near else ""
-            raise ApiError("MODEL_001", f"There is no model {name[:128]!r} here.{hint}")
+            hint = say(" Did you mean {near}?", near=", ".join(near)) if near else ""
+            raise ApiError(
+                "MODEL_001",
+                say("There is no model {name!r} here.{hint}", name=name[:128], hint=hint),
+            )
         item = catalog.openai_model(model)
         if not endpoints:
             return item
@@ -136,7 +140,7 @@ class Reads:
             if found is None:
                 found = await self._posted_receipt(caller.org_id, rest)
         if found is None:
-            raise ApiError("REQUEST_004", f"There is no request {rest[:64]!r}.")
+            raise ApiError("REQUEST_004", say("There is no request {rest!r}.", rest=rest[:64]))
         return render(found)
 
     async def generation(self, caller: Caller, rest: str, query: bytes) -> bytes:
@@ -215,13 +219,17 @@ class Reads:
         if from_us > to_us:
             raise ApiError("REQUEST_001", "'from' is after 'to'.", param="from")
         if to_us - from_us > USAGE_DAYS_MAX * DAY_US:
-            raise ApiError("REQUEST_001", f"At most {USAGE_DAYS_MAX} days.", param="from")
+            raise ApiError(
+                "REQUEST_001",
+                say("At most {usage_days_max} days.", usage_days_max=USAGE_DAYS_MAX),
+                param="from",
+            )
         groups = [name for name in values.get("group_by", "day").split(",") if name]
         for name in groups:
             if name not in GROUPS or groups.count(name) > 1:
                 raise ApiError(
                     "REQUEST_001",
-                    f"group_by takes each of {', '.join(GROUPS)} once.",
+                    say("group_by takes each of {groups} once.", groups=", ".join(GROUPS)),
                     param="group_by",
                 )
         rows = await self._usage_rows(caller.org_id, from_us, to_us, groups)
@@ -289,7 +297,9 @@ def query_values(query: bytes, known: tuple[str, ...]) -> dict[str, str]:
     for name, found in values.items():
         if name not in known or len(found) > 1:
             raise ApiError(
-                "REQUEST_001", f"Known query parameters: {', '.join(known)}.", param=name[:64]
+                "REQUEST_001",
+                say("Known query parameters: {known}.", known=", ".join(known)),
+                param=name[:64],
             )
     return {name: found[0] for name, found in values.items()}
 

@@ -35,6 +35,7 @@ from tokenmarket.core.video.request import VideoOperation, VideoRequest
 from tokenmarket.core.video.results import check_ready, gone, not_found
 from tokenmarket.core.video.states import states_shown_as
 from tokenmarket.core.wire import Client, ClientGone, Inbound, check_content_type, header_value
+from tokenmarket.core.wording import say
 from tokenmarket.web.reads import query_values
 from tokenmarket.web.video_service import SendContent, VideoService
 
@@ -50,13 +51,15 @@ _NUMBER = re.compile(r"[0-9]{1,3}", re.ASCII)
 
 
 class VideosContext(msgspec.Struct, frozen=True):
-    """What the handlers need of the rest. ``refusal`` (request id, error, ms) -> head, body;
-    ``limits`` are a caller's rate-limit header lines; ``allowed`` as in ``core/fetch_url.py``."""
+    """What the handlers need of the rest. ``refusal`` (request, error, ms) -> head, body;
+    ``message`` says an error in the caller's language; ``limits`` are a caller's rate-limit header
+    lines; ``allowed`` as in ``core/fetch_url.py``."""
 
     service: VideoService
     catalog: CatalogSource
     authenticate: Callable[[Inbound], Awaitable[Caller]]
-    refusal: Callable[[str, ApiError, int], tuple[bytes, bytes]]
+    refusal: Callable[[Inbound, ApiError, int], tuple[bytes, bytes]]
+    message: Callable[[Inbound, ApiError], str]
     limits: Callable[[Caller], bytes]
     crash: Callable[[str, Exception], None]
     send: SendContent
@@ -154,11 +157,15 @@ class Videos:
                     methods, task_id = found, middle
                     break
         if methods is None:
-            raise ApiError("REQUEST_004", f"There is nothing at {inbound.path[:200]!r}.")
+            raise ApiError(
+                "REQUEST_004", say("There is nothing at {path!r}.", path=inbound.path[:200])
+            )
         handler = methods.get("GET" if inbound.method == "HEAD" else inbound.method)
         if handler is None:
             allow = ", ".join(["HEAD", *methods] if "GET" in methods else methods)
-            message = f"{inbound.method} is not answered here; use {allow}."
+            message = say(
+                "{method} is not answered here; use {allow}.", method=inbound.method, allow=allow
+            )
             raise ApiError("REQUEST_005", message, allow=allow)
         return handler, task_id
 
@@ -179,10 +186,11 @@ class Videos:
         call.client.respond(200, lines, _encode(document))
 
     def _refuse(self, inbound: Inbound, client: Client, error: ApiError) -> None:
-        head, body = self._context.refusal(inbound.request_id, error, self._ms(inbound))
+        head, body = self._context.refusal(inbound, error, self._ms(inbound))
         if inbound.path.startswith(f"{PREFIX}/video/"):
             # new-api's clients look for its TaskError beside the envelope.
-            known = {"code": error.reason or error.code, "message": error.message, "data": None}
+            told = self._context.message(inbound, error)
+            known = {"code": error.reason or error.code, "message": told, "data": None}
             body = _encode(known)[:-1] + b"," + body[1:]
         client.respond(error.status, head, body)
 
@@ -278,7 +286,9 @@ class Videos:
         if view.live:
             raise ApiError(
                 "REQUEST_008",
-                f"The video is {view.state}: cancel it, or wait until it has ended.",
+                say(
+                    "The video is {state}: cancel it, or wait until it has ended.", state=view.state
+                ),
                 reason="video_not_terminal",
             )
         if not await self._service.delete(call.caller, call.id):
@@ -290,7 +300,9 @@ class Videos:
         variant = values.get("variant", "video")
         if variant not in VARIANTS:
             raise ApiError(
-                "REQUEST_001", f"variant is one of {', '.join(VARIANTS)}.", param="variant"
+                "REQUEST_001",
+                say("variant is one of {variants}.", variants=", ".join(VARIANTS)),
+                param="variant",
             )
         index = _whole(values, "index", 0, 0, 99)
         view = await self._view(call)
@@ -330,7 +342,9 @@ class Videos:
             states = states_shown_as(values["status"])
             if not states:
                 legal = "queued, in_progress, completed, failed, or a state"
-                raise ApiError("REQUEST_001", f"status is one of {legal}.", param="status")
+                raise ApiError(
+                    "REQUEST_001", say("status is one of {legal}.", legal=legal), param="status"
+                )
         views, has_more = await self._service.page(
             call.caller,
             after=after,
@@ -373,7 +387,10 @@ def _idempotency_key(headers: Mapping[bytes, bytes]) -> str:
     if len(key) > IDEMPOTENCY_KEY_CHARS_MAX:
         raise ApiError(
             "REQUEST_001",
-            f"An idempotency key has at most {IDEMPOTENCY_KEY_CHARS_MAX} characters.",
+            say(
+                "An idempotency key has at most {idempotency_key_chars_max} characters.",
+                idempotency_key_chars_max=IDEMPOTENCY_KEY_CHARS_MAX,
+            ),
             param="Idempotency-Key",
         )
     return key
@@ -384,5 +401,9 @@ def _whole(values: Mapping[str, str], name: str, default: int, least: int, most:
     if text is None:
         return default
     if _NUMBER.fullmatch(text) is None or not least <= int(text) <= most:
-        raise ApiError("REQUEST_001", f"{name} is {least} to {most}.", param=name)
+        raise ApiError(
+            "REQUEST_001",
+            say("{name} is {least} to {most}.", name=name, least=least, most=most),
+            param=name,
+        )
     return int(text)

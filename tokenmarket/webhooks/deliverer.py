@@ -184,7 +184,7 @@ class Deliverer:
                 error = f"HTTP {status}"
                 final = status == 410
         except FetchRefused as refused:
-            error, status = refused.message, refused.status
+            error, status = str(refused.message), refused.status
             never = refused.reason in ("url_not_allowed", "private_address")
             final = never and job.attempts > GIVE_UP_REFUSED_AFTER
         except SealBroken:

@@ -16,6 +16,7 @@ from tokenmarket.core import ids
 from tokenmarket.core.fetch_url import public_target
 from tokenmarket.core.video.webhooks import SECRET_BYTES_NEW, new_secret
 from tokenmarket.core.webhook_events import EVENT_TYPES, TEST_TYPE, event_body
+from tokenmarket.core.wording import said_by, say
 from tokenmarket.store import accounts as rows
 from tokenmarket.store import webhook_endpoints, webhook_sending
 from tokenmarket.store.database import Connection
@@ -77,7 +78,12 @@ async def create(conn: Connection, desk: Desk, wishes: Wishes) -> Made:
     """Raises WrongEntry, or Taken when there are too many."""
     wishes = checked(wishes, desk.origins)
     if await webhook_endpoints.endpoint_count(conn, desk.org_id) >= ENDPOINTS_MAX:
-        raise Taken(f"An organization has at most {ENDPOINTS_MAX} webhook endpoints.")
+        raise Taken(
+            say(
+                "An organization has at most {endpoints_max} webhook endpoints.",
+                endpoints_max=ENDPOINTS_MAX,
+            )
+        )
     row = EndpointRow(
         id=_new_id("whe", desk.now_us),
         org_id=desk.org_id,
@@ -139,7 +145,10 @@ async def rotate(
 ) -> Made:
     """A new secret; the old one signs beside it for ``overlap_s``. Raises NotThere, WrongEntry."""
     if not 0 <= overlap_s <= OVERLAP_S_MAX:
-        raise WrongEntry("overlap_s", f"an overlap is 0 to {OVERLAP_S_MAX} seconds")
+        raise WrongEntry(
+            "overlap_s",
+            say("an overlap is 0 to {overlap_s_max} seconds", overlap_s_max=OVERLAP_S_MAX),
+        )
     row = await find(conn, desk.org_id, endpoint_id)
     secret = await _add_secret(conn, desk, row, overlap_s)
     await _audit(conn, desk, "webhook.rotate", row.id, {"overlap_s": overlap_s})
@@ -194,10 +203,13 @@ def checked(wishes: Wishes, origins: tuple[str, ...]) -> Wishes:
     try:
         public_target(wishes.url, allowed=origins)
     except ValueError as error:
-        raise WrongEntry("url", str(error)) from error
+        raise WrongEntry("url", said_by(error)) from error
     description = wishes.description.strip()
     if len(description) > DESCRIPTION_CHARS_MAX or not description.isprintable():
-        text = f"a description is one line of at most {DESCRIPTION_CHARS_MAX} characters"
+        text = say(
+            "a description is one line of at most {description_chars_max} characters",
+            description_chars_max=DESCRIPTION_CHARS_MAX,
+        )
         raise WrongEntry("description", text)
     return Wishes(wishes.url, description, _checked_events(wishes.events))
 
@@ -206,7 +218,14 @@ def _checked_events(events: Sequence[str]) -> tuple[str, ...]:
     unknown = [name for name in events if name not in EVENT_TYPES]
     if unknown:
         names = ", ".join(EVENT_TYPES)
-        raise WrongEntry("events", f"{unknown[0][:40]!r} is no type of event; they are {names}")
+        raise WrongEntry(
+            "events",
+            say(
+                "{unknown!r} is no type of event; they are {names}",
+                unknown=unknown[0][:40],
+                names=names,
+            ),
+        )
     if not events:
         raise WrongEntry("events", "name at least one type of event")
     return tuple(name for name in EVENT_TYPES if name in events)

@@ -1,7 +1,8 @@
 """Every text of a page has exactly one Chinese, and every Chinese has a page.
 
 Texts are found the way ``pybabel extract`` finds them: in templates and in Python, by the names
-``_``, ``n_``, ``p_`` and ``N_``; and those of the API's description, which its page translates.
+``_``, ``n_``, ``p_`` and ``N_``; those of the API's description, which its page translates; and
+those of its errors.
 """
 
 import re
@@ -13,13 +14,14 @@ from babel.messages.catalog import Message
 from babel.messages.extract import extract
 from babel.messages.pofile import read_po
 
+from tests.support.error_texts import spoken
 from tokenmarket.web.manage.table import ENDPOINTS
 from tokenmarket.web.openapi import document
 
 PACKAGE = Path(__file__).resolve().parents[3] / "tokenmarket"
 LOCALE = PACKAGE / "web" / "locale" / "zh"
 KEYWORDS = {"_": None, "N_": None, "n_": (1, 2), "p_": ((1, "c"), 2)}
-_PLACEHOLDER = re.compile(r"\{(\w*)\}")
+_PLACEHOLDER = re.compile(r"\{(\w*)(?:[!:]\w+)?\}")
 
 Key = tuple[str | None, str]
 
@@ -41,6 +43,7 @@ def in_use() -> Iterator[tuple[Key, str]]:
                     continue
                 key = (texts[0], texts[1]) if name == "p_" else (None, texts[0])
                 yield key, f"{path.relative_to(PACKAGE)}:{line}"
+    yield from (((None, text), where) for text, where in spoken() if text is not None)
     described = (document.public_document(), document.manage_document(ENDPOINTS))
     for text in sorted(set[str]().union(*map(document.texts, described))):
         yield (None, text), "the API's description"

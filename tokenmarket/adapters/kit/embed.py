@@ -25,6 +25,7 @@ from tokenmarket.core.catalog import Route
 from tokenmarket.core.errors import ApiError, FailureKind, UpstreamError
 from tokenmarket.core.requests import EmbeddingBody, Request
 from tokenmarket.core.usage import Usage
+from tokenmarket.core.wording import say
 
 Fields = dict[str, msgspec.Raw]
 
@@ -75,7 +76,7 @@ class Tasks(msgspec.Struct, frozen=True):
                 legal = sorted({*OUR_TASKS, *known.values()})
                 raise ApiError(
                     "REQUEST_001",
-                    f"Expected one of {', '.join(legal)}.",
+                    say("Expected one of {legal}.", legal=", ".join(legal)),
                     param=name,
                     reason="invalid_value",
                 )

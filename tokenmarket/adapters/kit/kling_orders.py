@@ -17,6 +17,7 @@ from tokenmarket.adapters.kit.video_orders import (
 from tokenmarket.adapters.protocol import UpstreamRequest
 from tokenmarket.core.catalog import Route
 from tokenmarket.core.video.request import ResolvedVideo
+from tokenmarket.core.wording import say
 
 _LEGACY_ID = re.compile(r"kling-(?:v\d|video-)")
 _OMNI_ID = re.compile(r"omni|-o\d")
@@ -214,7 +215,12 @@ def _tier(request: ResolvedVideo) -> str | None:
         return by_mode
     refuse(
         "mode",
-        f"mode {request.mode} is {by_mode}, which is not {by_size}: give one of them.",
+        say(
+            "mode {mode} is {by_mode}, which is not {by_size}: give one of them.",
+            mode=request.mode,
+            by_mode=by_mode,
+            by_size=by_size,
+        ),
         "conflicting_parameters",
     )
 

@@ -24,6 +24,7 @@ from tokenmarket.adapters.protocol import Decoder, Head, Reply, UpstreamRequest
 from tokenmarket.core.catalog import Route
 from tokenmarket.core.errors import ApiError, UpstreamError
 from tokenmarket.core.requests import EmbeddingBody, Request
+from tokenmarket.core.wording import say
 
 Fields = dict[str, msgspec.Raw]
 
@@ -60,7 +61,9 @@ class OpenAIEmbeddings:
         if not quirks.token_inputs and _is_tokens(typed.input):
             raise ApiError(
                 "REQUEST_002",
-                f"{route.provider.name} takes text, not token ids.",
+                say(
+                    "{provider_name} takes text, not token ids.", provider_name=route.provider.name
+                ),
                 param="input",
                 reason="unsupported_parameter",
             )

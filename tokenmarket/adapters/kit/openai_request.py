@@ -30,6 +30,7 @@ from tokenmarket.adapters.protocol import UpstreamRequest
 from tokenmarket.core.catalog import Route
 from tokenmarket.core.errors import ApiError
 from tokenmarket.core.requests import ChatBody, CompletionBody, Request
+from tokenmarket.core.wording import say
 
 HEADERS = (("content-type", "application/json"), ("accept", "application/json"))
 STREAM_HEADERS = (("content-type", "application/json"), ("accept", "text/event-stream"))
@@ -93,7 +94,13 @@ def unsupported(param: str, route: Route, why: str = "") -> NoReturn:
     """REQUEST_002 for one member of the request at this provider."""
     raise ApiError(
         "REQUEST_002",
-        why or f"{route.provider.name} does not support {param!r} for {route.model.id}.",
+        why
+        or say(
+            "{provider_name} does not support {param!r} for {model_id}.",
+            provider_name=route.provider.name,
+            param=param,
+            model_id=route.model.id,
+        ),
         param=param,
         reason="unsupported_parameter",
     )

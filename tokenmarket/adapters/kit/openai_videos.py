@@ -39,6 +39,7 @@ from tokenmarket.core.errors import ApiError, UpstreamError
 from tokenmarket.core.uploads import Input
 from tokenmarket.core.usage import Usage
 from tokenmarket.core.video.request import REFERENCE_ROLES, ResolvedVideo
+from tokenmarket.core.wording import say
 
 _HEADERS = (("content-type", "application/json"), ("accept", "application/json"))
 _GET = (("accept", "application/json"),)
@@ -217,7 +218,7 @@ def _refuse_what_matters(asked: dict[str, object], extras: frozenset[str]) -> No
         if name in asked and name not in extras and asked[name] is not False:
             raise ApiError(
                 "REQUEST_002",
-                f"{name} cannot be asked for at this provider.",
+                say("{name} cannot be asked for at this provider.", name=name),
                 param=name,
                 reason="unsupported_parameter",
             )

@@ -16,6 +16,7 @@ from tokenmarket.core.media.reader import MediaError
 from tokenmarket.core.media.sizes import nearest_ratio, parse_size
 from tokenmarket.core.requests import Request
 from tokenmarket.core.uploads import Upload
+from tokenmarket.core.wording import say
 
 SMALL = 512  # the tier "512": up to this many pixels a side
 
@@ -62,7 +63,12 @@ def pixels_of(request: Request) -> tuple[int, int] | None:
 def _unsupported(request: Request, route: Route, legal: Sequence[str]) -> NoReturn:
     raise ApiError(
         "REQUEST_002",
-        f"{route.provider.name} makes no {request.size}; it has: {', '.join(legal)}.",
+        say(
+            "{provider_name} makes no {size}; it has: {legal}.",
+            provider_name=route.provider.name,
+            size=request.size,
+            legal=", ".join(legal),
+        ),
         param="size",
         reason="unsupported_size",
         details={"legal": list(legal)},

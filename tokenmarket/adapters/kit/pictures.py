@@ -40,6 +40,7 @@ from tokenmarket.core.errors import ApiError, FailureKind, UpstreamError
 from tokenmarket.core.media_rules import number, texts
 from tokenmarket.core.requests import Request
 from tokenmarket.core.uploads import Upload
+from tokenmarket.core.wording import say
 
 GET_HEADERS = (("accept", "application/json"),)
 JOB_DELAY_S = 1.0
@@ -128,7 +129,10 @@ class Wanted:
             asked = self.text("aspect_ratio")
             found = None if asked is None else asked.replace(":", separator)
             if found is not None and found not in legal:
-                self.refuse("aspect_ratio", f"aspect_ratio must be one of: {', '.join(legal)}.")
+                self.refuse(
+                    "aspect_ratio",
+                    say("aspect_ratio must be one of: {legal}.", legal=", ".join(legal)),
+                )
         return found
 
     def pixels(self, multiple: int, least: int, most: int) -> tuple[int, int] | None:
@@ -139,8 +143,15 @@ class Wanted:
         if found is None or any(side % multiple or not least <= side <= most for side in found):
             raise ApiError(
                 "REQUEST_002",
-                f"{self.route.provider.name} makes sides of {least} to {most} pixels in steps of "
-                f"{multiple}, not {self.request.size}.",
+                say(
+                    "{provider_name} makes sides of {least} to {most} pixels in steps of "
+                    "{multiple}, not {size}.",
+                    provider_name=self.route.provider.name,
+                    least=least,
+                    most=most,
+                    multiple=multiple,
+                    size=self.request.size,
+                ),
                 param="size",
                 reason="unsupported_size",
             )
@@ -154,7 +165,14 @@ class Wanted:
         if found and not most:
             self.refuse("image")
         if len(found) > most:
-            self.refuse("image", f"{self.route.provider.name} takes {most} pictures.")
+            self.refuse(
+                "image",
+                say(
+                    "{provider_name} takes {most} pictures.",
+                    provider_name=self.route.provider.name,
+                    most=most,
+                ),
+            )
         return found
 
     def refuse(self, name: str, why: str = "") -> None:
@@ -173,7 +191,10 @@ class Wanted:
         value = read(_decode_any(given))
         if value is None:
             raise ApiError(
-                "REQUEST_001", f"Expected {what}.", param=name, reason="invalid_parameter"
+                "REQUEST_001",
+                say("Expected {what}.", what=what),
+                param=name,
+                reason="invalid_parameter",
             )
         return value
 

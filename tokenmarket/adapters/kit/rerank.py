@@ -33,6 +33,7 @@ from tokenmarket.core.parse_rerank import (
 )
 from tokenmarket.core.requests import Request
 from tokenmarket.core.usage import Usage
+from tokenmarket.core.wording import say
 
 ID_CHARS_MAX = 200
 SPANS_MAX = 1000
@@ -207,7 +208,12 @@ def _check_documents(documents: int, route: Route) -> None:
     if type(most) is int and documents > most:
         raise ApiError(
             "REQUEST_001",
-            f"{route.model.id} takes at most {most} documents, these are {documents}.",
+            say(
+                "{model_id} takes at most {most} documents, these are {documents}.",
+                model_id=route.model.id,
+                most=most,
+                documents=documents,
+            ),
             param="documents",
             reason="too_many_documents",
         )

@@ -23,6 +23,7 @@ from tokenmarket.core.pricing import PriceSheet
 from tokenmarket.core.requests import Request
 from tokenmarket.core.uploads import Upload
 from tokenmarket.core.usage import Usage
+from tokenmarket.core.wording import say
 
 YEAR_S = 31_536_000
 
@@ -110,8 +111,12 @@ def refuse_format(asked: str, lacking: str, legal: tuple[str, ...]) -> NoReturn:
         )
     raise ApiError(
         "REQUEST_001",
-        f"This model tells no {lacking}, so {asked} cannot be made; "
-        f"use one of: {', '.join(legal)}.",
+        say(
+            "This model tells no {lacking}, so {asked} cannot be made; use one of: {legal}.",
+            lacking=lacking,
+            asked=asked,
+            legal=", ".join(legal),
+        ),
         param="response_format",
         reason="unsupported_response_format",
         details={"legal": list(legal)},

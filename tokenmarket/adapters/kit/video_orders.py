@@ -14,6 +14,7 @@ from typing import NoReturn
 from tokenmarket.core.errors import ApiError
 from tokenmarket.core.uploads import Input
 from tokenmarket.core.video.request import ResolvedVideo
+from tokenmarket.core.wording import say
 
 JSON_HEADERS = (("content-type", "application/json"), ("accept", "application/json"))
 GET_HEADERS = (("accept", "application/json"),)
@@ -73,7 +74,7 @@ def leftover(request: ResolvedVideo, taken: Iterable[str]) -> tuple[str, ...]:
     for role in _INPUTS:
         item = request.input(role)
         if item is not None and role not in known:
-            refuse(item.param, f"A {role} cannot be given at this provider.")
+            refuse(item.param, say("A {role} cannot be given at this provider.", role=role))
     if request.source_task_id is not None and "video" not in known:
         refuse("video", "Videos cannot be edited or extended at this provider.")
     if request.n > 1 and "n" not in known:
@@ -85,7 +86,7 @@ def leftover(request: ResolvedVideo, taken: Iterable[str]) -> tuple[str, ...]:
         if name == "audio" and request.audio is False:
             dropped.append(name)
         else:
-            refuse(name, f"{name} cannot be chosen at this provider.")
+            refuse(name, say("{name} cannot be chosen at this provider.", name=name))
     for name in (*_HINTS, *_SHAPE):
         if name in known or name in request.defaults or getattr(request, name) is None:
             continue

@@ -12,6 +12,7 @@ from fractions import Fraction
 from math import gcd
 
 from tokenmarket.core.media.reader import MediaError
+from tokenmarket.core.wording import say
 
 SIDE_MAX = 32_768
 RATIO_TOLERANCE = Fraction(102, 100)
@@ -30,7 +31,9 @@ def parse_size(text: str, separators: str = IMAGE_SEPARATORS) -> tuple[int, int]
         width, height = int(match.group(1)), int(match.group(3))
         if sign in separators and max(width, height) <= SIDE_MAX:
             return width, height
-    raise MediaError(f"a size is WIDTHxHEIGHT in pixels, e.g. 1024x768, not {text[:40]!r}")
+    raise MediaError(
+        say("a size is WIDTHxHEIGHT in pixels, e.g. 1024x768, not {text!r}", text=text[:40])
+    )
 
 
 def ratio(width: int, height: int) -> str:
@@ -73,9 +76,9 @@ GPT_IMAGE_PIXELS_MAX = 3840 * 2160
 def gpt_image_size_fault(width: int, height: int) -> str | None:
     """Why gpt-image-2 and later refuse this size, None if they take it (images.md section 1.2)."""
     if width % GPT_IMAGE_MULTIPLE or height % GPT_IMAGE_MULTIPLE:
-        return "both sides must be multiples of 16"
+        return say("both sides must be multiples of 16")
     if max(width, height) > 3 * min(width, height):
-        return "the ratio must be between 1:3 and 3:1"
+        return say("the ratio must be between 1:3 and 3:1")
     if max(width, height) > GPT_IMAGE_SIDE_MAX or width * height > GPT_IMAGE_PIXELS_MAX:
-        return "at most 3840x2160 (either way round)"
+        return say("at most 3840x2160 (either way round)")
     return None

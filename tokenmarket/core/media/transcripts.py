@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from tokenmarket.core.wording import say
+
 PAUSE_MS = 800
 SEGMENT_MS_MAX = 15_000
 
@@ -64,7 +66,7 @@ class NotInTranscript(ValueError):
     """
 
     def __init__(self, what: Literal["timestamps", "speakers", "words"]) -> None:
-        super().__init__(f"The provider sent no {what} for this recording.")
+        super().__init__(say("The provider sent no {what} for this recording.", what=what))
         self.what = what
 
 

@@ -28,6 +28,7 @@ from tokenmarket.core.video.request import (
     VideoOperation,
     VideoRequest,
 )
+from tokenmarket.core.wording import say
 
 # ``--dur 10``: older Seedance models read these in the prompt, which would change what is billed.
 _FLAGS = re.compile(
@@ -149,8 +150,16 @@ def _operation(request: VideoRequest, able: Abilities) -> VideoOperation:
         return asked
     if asked != "generate":
         if asked not in able.operations:
-            has = f"it has {_list(able.operations)}" if able.operations else "it makes new ones"
-            _refuse(f"This model cannot {asked} videos: {has}.", "model", "unsupported_operation")
+            has = (
+                say("it has {operations}", operations=_list(able.operations))
+                if able.operations
+                else say("it makes new ones")
+            )
+            _refuse(
+                say("This model cannot {asked} videos: {has}.", asked=asked, has=has),
+                "model",
+                "unsupported_operation",
+            )
         return asked
     found = [name for name in _OPERATIONS if name in able.operations]
     if len(found) == 1:
@@ -166,21 +175,35 @@ def _operation(request: VideoRequest, able: Abilities) -> VideoOperation:
 
 def _check_inputs(request: VideoRequest, able: Abilities) -> None:
     if request.n > able.n_max:
-        _refuse(f"This model makes at most {able.n_max} per request.", "n")
+        _refuse(say("This model makes at most {n_max} per request.", n_max=able.n_max), "n")
     if not able.described:
         return
     references = 0
     for item in request.inputs:
         if item.role in FRAME_ROLES and item.role not in able.frames:
-            takes = f"it takes {_list(able.frames)}" if able.frames else "it takes none"
-            _refuse(f"This model does not take a {item.role}: {takes}.", item.param)
+            takes = (
+                say("it takes {frames}", frames=_list(able.frames))
+                if able.frames
+                else say("it takes none")
+            )
+            _refuse(
+                say("This model does not take a {role}: {takes}.", role=item.role, takes=takes),
+                item.param,
+            )
         if item.role in REFERENCE_ROLES:
             references += 1
             kind = item.role.removeprefix("reference_")
             if references > able.max_references or kind not in able.reference_kinds:
-                takes = f"at most {able.max_references} ({_list(able.reference_kinds)})"
+                takes = say(
+                    "at most {max_references} ({reference_kinds})",
+                    max_references=able.max_references,
+                    reference_kinds=_list(able.reference_kinds),
+                )
                 _refuse(
-                    f"This model takes {takes if able.max_references else 'no references'}.",
+                    say(
+                        "This model takes {takes}.",
+                        takes=takes if able.max_references else say("no references"),
+                    ),
                     item.param,
                 )
 
@@ -189,7 +212,7 @@ def _check_switches(request: VideoRequest, able: Abilities) -> None:
     for name in able.refused:
         value = getattr(request, name)
         if value is not None and value is not False:
-            _refuse(f"{name} cannot be chosen for this model.", name)
+            _refuse(say("{name} cannot be chosen for this model.", name=name), name)
 
 
 def _prompt(request: VideoRequest, able: Abilities) -> tuple[str, list[str]]:
@@ -206,7 +229,10 @@ def _prompt(request: VideoRequest, able: Abilities) -> tuple[str, list[str]]:
         )
     if able.prompt_chars_max and len(prompt) > able.prompt_chars_max:
         _refuse(
-            f"This model reads at most {able.prompt_chars_max} characters.",
+            say(
+                "This model reads at most {prompt_chars_max} characters.",
+                prompt_chars_max=able.prompt_chars_max,
+            ),
             "prompt",
             "invalid_parameter",
         )
@@ -229,10 +255,18 @@ def _number(
         if asked in legal or not able.described:
             return asked
         if not legal:
-            _refuse(f"{param} cannot be chosen for this model.", param)
+            _refuse(say("{param} cannot be chosen for this model.", param=param), param)
         ranged = len(legal) > 2 and legal == tuple(range(min(legal), max(legal) + 1))
         shown = f"{min(legal)} to {max(legal)}" if ranged else _list(legal)
-        _refuse(f"{asked} {param} cannot be had from this model: it has {shown}.", param)
+        _refuse(
+            say(
+                "{asked} {param} cannot be had from this model: it has {shown}.",
+                asked=asked,
+                param=param,
+                shown=shown,
+            ),
+            param,
+        )
     if default is not None:
         return default
     return legal[0] if legal else None
@@ -244,7 +278,14 @@ def _mode(request: VideoRequest, able: Abilities) -> str | None:
     if able.described and request.mode not in able.modes:
         if not able.modes:
             _refuse("mode cannot be chosen for this model.", "mode")
-        _refuse(f"This model has no mode {request.mode}: {_list(able.modes)}.", "mode")
+        _refuse(
+            say(
+                "This model has no mode {mode}: {modes}.",
+                mode=request.mode,
+                modes=_list(able.modes),
+            ),
+            "mode",
+        )
     return request.mode
 
 
@@ -278,7 +319,11 @@ def _provider_options(
             if name not in legal:
                 has = _list(legal) if legal else "none"
                 _refuse(
-                    f"{name[:64]!r} is not an option of this model; it has {has}.",
+                    say(
+                        "{name!r} is not an option of this model; it has {has}.",
+                        name=name[:64],
+                        has=has,
+                    ),
                     f"{path}.{name}"[:120],
                 )
     if not request.metadata_options:

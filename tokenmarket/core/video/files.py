@@ -33,6 +33,7 @@ from tokenmarket.core.video.body import (
     VideoBody,
 )
 from tokenmarket.core.video.request import FRAME_ROLES, REFERENCE_ROLES
+from tokenmarket.core.wording import say
 
 PICTURE_HEAD_BYTES = 4 * 1024 * 1024  # where its size is said, whatever stands before
 _MEASURED = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
@@ -65,7 +66,10 @@ def gathered(
         elif (role := _FILE_ROLES.get(upload.field)) is not None:
             found.add(role, upload.field, upload)
         else:
-            _refuse(f"A file named {upload.field[:40]!r} is not expected.", upload.field[:40])
+            _refuse(
+                say("A file named {field!r} is not expected.", field=upload.field[:40]),
+                upload.field[:40],
+            )
     pictures += [
         (f"images[{number}]", item) for number, item in enumerate(typed.images or (), len(pictures))
     ]
@@ -104,14 +108,21 @@ class _Found:
                 if self._written[role] == given:
                     return  # the same thing under two names
                 _refuse(
-                    f"{other.param} and {param} are both the {role.replace('_', ' ')}: give one.",
+                    say(
+                        "{param} and {other} are both the {role}: give one.",
+                        param=other.param,
+                        other=param,
+                        role=role.replace("_", " "),
+                    ),
                     param,
                     "conflicting_parameters",
                 )
             self._written[role] = given
         self.inputs.append(self._input(role, param, given))
         if sum(item.role in REFERENCE_ROLES for item in self.inputs) > REFERENCES_MAX:
-            _refuse(f"At most {REFERENCES_MAX} references.", param)
+            _refuse(
+                say("At most {references_max} references.", references_max=REFERENCES_MAX), param
+            )
 
     def _input(self, role: str | None, param: str, given: str | Upload) -> Input:
         if isinstance(given, str) and not is_data_url(given):
@@ -121,7 +132,7 @@ class _Found:
                 try:
                     url = public_target(given, allowed=self._allowed).url
                 except ValueError as error:
-                    _refuse(f"Expected an https or data URL: {error}.", param)
+                    _refuse(say("Expected an https or data URL: {error}.", error=error), param)
                 return Input(role or "reference_image", param, url=url)
         upload = _decoded(given, param) if isinstance(given, str) else given
         kind = _kind(upload)
@@ -138,7 +149,7 @@ def _decoded(url: str, param: str) -> Upload:
     try:
         content_type, data = decode_data_url(url, DATA_BYTES_MAX)
     except ValueError as error:
-        _refuse(f"The data cannot be read: {error}.", param, "invalid_input_media")
+        _refuse(say("The data cannot be read: {error}.", error=error), param, "invalid_input_media")
     return memory_upload(data, field=param, filename="file", content_type=content_type)
 
 
@@ -154,10 +165,16 @@ def _typed(upload: Upload, role: str, kind: str | None, param: str) -> Upload:
         legal = ", ".join(sorted(IMAGE_TYPES))
     else:
         fits = kind is not None and kind.startswith(f"{wanted}/")
-        legal = f"a {wanted} file"
+        legal = say("a {wanted} file", wanted=wanted)
     if not fits or kind is None:
-        what = kind or ("empty" if not upload.size else "of a kind that is not known here")
-        _refuse(f"Expected {legal}; the file is {what}.", param, "invalid_input_media")
+        what = kind or (
+            say("empty") if not upload.size else say("of a kind that is not known here")
+        )
+        _refuse(
+            say("Expected {legal}; the file is {what}.", legal=legal, what=what),
+            param,
+            "invalid_input_media",
+        )
     if kind in _MEASURED:
         _check_picture(upload, param)
     return Upload(upload.field, upload.filename, kind, upload.spool, upload.offset, upload.size)
@@ -168,9 +185,15 @@ def _check_picture(upload: Upload, param: str) -> None:
     try:
         info = image_size(upload.read_at(0, PICTURE_HEAD_BYTES))
     except MediaError as error:
-        _refuse(f"The picture cannot be used: {error}.", param, "invalid_input_media")
+        _refuse(
+            say("The picture cannot be used: {error}.", error=error), param, "invalid_input_media"
+        )
     if info.width * info.height > PIXELS_MAX:
-        _refuse(f"{info.width}x{info.height} pixels are too many.", param, "invalid_input_media")
+        _refuse(
+            say("{width}x{height} pixels are too many.", width=info.width, height=info.height),
+            param,
+            "invalid_input_media",
+        )
 
 
 def _url(given: str | Address | None) -> str | None:
@@ -205,11 +228,15 @@ def _part(found: _Found, param: str, part: str | PartBody) -> None:
     ]
     if not given or others:
         _refuse(
-            f"A part of type {part.type} has {part.type}, and no other.", f"{param}.{part.type}"
+            say("A part of type {type} has {type}, and no other.", type=part.type),
+            f"{param}.{part.type}",
         )
     role = part.role or f"reference_{kind}"
     if kind != ("image" if role in FRAME_ROLES else role.removeprefix("reference_")):
-        _refuse(f"A part of type {part.type} cannot be a {role}.", f"{param}.role")
+        _refuse(
+            say("A part of type {type} cannot be a {role}.", type=part.type, role=role),
+            f"{param}.role",
+        )
     found.add(role, param, given)
 
 
@@ -233,8 +260,12 @@ def _check_exclusive(inputs: Sequence[Input]) -> None:
     reference = next((item for item in inputs if item.role in REFERENCE_ROLES), None)
     if frame is not None and reference is not None:
         _refuse(
-            f"{frame.param} is a frame and {reference.param} a reference: a video is made from "
-            "frames or from references, not from both.",
+            say(
+                "{param} is a frame and {other} a reference: a video is made from frames or "
+                "from references, not from both.",
+                param=frame.param,
+                other=reference.param,
+            ),
             reference.param,
             "conflicting_parameters",
         )

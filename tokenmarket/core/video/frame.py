@@ -16,6 +16,7 @@ from tokenmarket.core.media.reader import MediaError
 from tokenmarket.core.media.sizes import VIDEO_SEPARATORS, nearest_ratio, parse_size, ratio
 from tokenmarket.core.video.abilities import Abilities
 from tokenmarket.core.video.request import VideoRequest
+from tokenmarket.core.wording import say
 
 # The shorter side of what is sold under a name. Tiers of one provider may differ by a few lines
 # (480p is 864x496 at one), so the nearest within 5 % counts.
@@ -76,11 +77,19 @@ def _refuse(message: str, param: str, reason: str) -> NoReturn:
 
 def _unsupported_size(able: Abilities, what: str) -> NoReturn:
     if able.sizes:
-        legal = f"one of {', '.join(able.sizes)}"
+        legal = say("one of {sizes}", sizes=", ".join(able.sizes))
     else:
-        shapes = ", ".join(able.aspect_ratios) or "any shape"
-        legal = f"a size of the shapes {shapes} at {', '.join(able.resolutions) or 'any quality'}"
-    _refuse(f"This model does not make {what}; ask for {legal}.", "size", "unsupported_size")
+        shapes = ", ".join(able.aspect_ratios) or say("any shape")
+        legal = say(
+            "a size of the shapes {shapes} at {qualities}",
+            shapes=shapes,
+            qualities=", ".join(able.resolutions) or say("any quality"),
+        )
+    _refuse(
+        say("This model does not make {what}; ask for {legal}.", what=what, legal=legal),
+        "size",
+        "unsupported_size",
+    )
 
 
 def _listed(value: str | None, legal: tuple[str, ...], param: str, able: Abilities) -> str | None:
@@ -88,13 +97,20 @@ def _listed(value: str | None, legal: tuple[str, ...], param: str, able: Abiliti
         return value
     if legal:
         _refuse(
-            f"This model has no {param} {value}; it has {', '.join(legal)}.",
+            say(
+                "This model has no {param} {value}; it has {legal}.",
+                param=param,
+                value=value,
+                legal=", ".join(legal),
+            ),
             param,
             "unsupported_parameter",
         )
     if able.sizes:  # said by size here: chosen among those
         return value
-    _refuse(f"{param} cannot be chosen for this model.", param, "unsupported_parameter")
+    _refuse(
+        say("{param} cannot be chosen for this model.", param=param), param, "unsupported_parameter"
+    )
 
 
 def _default_shape(request: VideoRequest, able: Abilities) -> str:
@@ -126,7 +142,12 @@ def _of_size(request: VideoRequest, able: Abilities, width: int, height: int) ->
     ):
         if asked is not None and asked != made and not _same(name, asked, width, height):
             _refuse(
-                f"size ({size}) and {name} ({asked}) disagree: give one of them.",
+                say(
+                    "size ({size}) and {name} ({asked}) disagree: give one of them.",
+                    size=size,
+                    name=name,
+                    asked=asked,
+                ),
                 name,
                 "conflicting_parameters",
             )

@@ -25,6 +25,7 @@ from tokenmarket.core.uploads import Upload
 from tokenmarket.core.video.body import METADATA_KEYS_MAX, Switch, VideoBody
 from tokenmarket.core.video.files import gathered
 from tokenmarket.core.video.request import Camera, VideoOperation, VideoRequest
+from tokenmarket.core.wording import say
 
 SECONDS_MAX = 3_600
 SIDE_MAX = 8_192
@@ -161,7 +162,13 @@ def _agreed(values: dict[str, T | None]) -> T | None:
             continue
         if found is not None and found[1] != value:
             _refuse(
-                f"{found[0]} ({found[1]}) and {name} ({value}) disagree: give one of them.",
+                say(
+                    "{first} ({had}) and {name} ({value}) disagree: give one of them.",
+                    first=found[0],
+                    had=found[1],
+                    name=name,
+                    value=value,
+                ),
                 name,
                 "conflicting_parameters",
             )
@@ -171,7 +178,15 @@ def _agreed(values: dict[str, T | None]) -> T | None:
 
 def _between(value: int | None, param: str, least: int, most: int) -> int | None:
     if value is not None and not least <= value <= most:
-        _refuse(f"Expected {least} to {most}, got {str(value)[:24]}.", param)
+        _refuse(
+            say(
+                "Expected {least} to {most}, got {value}.",
+                least=least,
+                most=most,
+                value=str(value)[:24],
+            ),
+            param,
+        )
     return value
 
 
@@ -184,7 +199,13 @@ def _seconds(value: float | str | None, param: str) -> int | None:
         match = _SECONDS.fullmatch(value.strip())
         value = None if match is None else int(match.group(1))
     if not isinstance(value, int) or not 1 <= value <= SECONDS_MAX:
-        _refuse(f"Expected whole seconds, 1 to {SECONDS_MAX}, like 5 or '5s'.", param)
+        _refuse(
+            say(
+                "Expected whole seconds, 1 to {seconds_max}, like 5 or '5s'.",
+                seconds_max=SECONDS_MAX,
+            ),
+            param,
+        )
     return value
 
 
@@ -208,7 +229,12 @@ def _pixels(typed: VideoBody) -> tuple[int | None, int | None]:
     if given is None:
         return None, None
     if not all(SIDE_MIN <= side <= SIDE_MAX for side in given):
-        _refuse(f"A side has {SIDE_MIN} to {SIDE_MAX} pixels.", "size" if typed.size else "width")
+        _refuse(
+            say(
+                "A side has {side_min} to {side_max} pixels.", side_min=SIDE_MIN, side_max=SIDE_MAX
+            ),
+            "size" if typed.size else "width",
+        )
     return given
 
 
@@ -277,9 +303,15 @@ def _metadata(value: dict[str, object] | str | None) -> dict[str, object]:
     if value is None:
         return {}
     if len(value) > METADATA_KEYS_MAX:
-        _refuse(f"At most {METADATA_KEYS_MAX} keys.", "metadata")
+        _refuse(
+            say("At most {metadata_keys_max} keys.", metadata_keys_max=METADATA_KEYS_MAX),
+            "metadata",
+        )
     if len(_encode(value)) > METADATA_BYTES_MAX:
-        _refuse(f"At most {METADATA_BYTES_MAX} bytes.", "metadata")
+        _refuse(
+            say("At most {metadata_bytes_max} bytes.", metadata_bytes_max=METADATA_BYTES_MAX),
+            "metadata",
+        )
     return value
 
 
@@ -287,12 +319,14 @@ def _options(options: dict[str, object], path: str) -> dict[str, object]:
     for name in options:
         if name.lower() in FORBIDDEN_OPTIONS:
             _refuse(
-                f"{name} is given at the top level, not inside {path}.",
+                say("{name} is given at the top level, not inside {path}.", name=name, path=path),
                 f"{path}.{name}"[:120],
                 "unsupported_parameter",
             )
     if len(_encode(options)) > OPTIONS_BYTES_MAX:
-        _refuse(f"At most {OPTIONS_BYTES_MAX} bytes.", path)
+        _refuse(
+            say("At most {options_bytes_max} bytes.", options_bytes_max=OPTIONS_BYTES_MAX), path
+        )
     return options
 
 
@@ -321,4 +355,4 @@ def _callback(url: str | None, allowed: tuple[str, ...]) -> str | None:
     try:
         return public_target(url, allowed=allowed).url
     except ValueError as error:
-        _refuse(f"The callback cannot be used: {error}.", "callback_url")
+        _refuse(say("The callback cannot be used: {error}.", error=error), "callback_url")

@@ -6,6 +6,7 @@ import msgspec
 
 from tokenmarket.core.errors import ApiError
 from tokenmarket.core.video.projection import VideoView, poll_hint_ms
+from tokenmarket.core.wording import say
 
 
 class Created(msgspec.Struct, frozen=True):
@@ -28,7 +29,11 @@ class Content(msgspec.Struct, frozen=True):
 
 def not_found(task_id: str) -> ApiError:
     """The same for what never was and for another organisation's."""
-    return ApiError("REQUEST_004", f"There is no video {task_id[:64]!r}.", reason="video_not_found")
+    return ApiError(
+        "REQUEST_004",
+        say("There is no video {task_id!r}.", task_id=task_id[:64]),
+        reason="video_not_found",
+    )
 
 
 def gone() -> ApiError:
@@ -42,19 +47,23 @@ def check_ready(view: VideoView, variant: str, index: int) -> None:
     if view.live:
         raise ApiError(
             "REQUEST_008",
-            f"The video is {view.state}; its file is there once it is completed.",
+            say("The video is {state}; its file is there once it is completed.", state=view.state),
             reason="video_not_ready",
             retry_after_s=poll_hint_ms(view) / 1000,
         )
     if view.state != "succeeded":
         raise ApiError(
-            "REQUEST_008", f"The task is {view.state}: there is no file.", reason="video_failed"
+            "REQUEST_008",
+            say("The task is {state}: there is no file.", state=view.state),
+            reason="video_failed",
         )
     if view.expires_s is not None and view.expires_s <= view.now_s:
         raise gone()
     output = next((one for one in view.outputs if one.index == index), None)
     if output is None:
-        raise ApiError("REQUEST_004", f"There is no output {index}.", param="index")
+        raise ApiError(
+            "REQUEST_004", say("There is no output {index}.", index=index), param="index"
+        )
     lacking = {
         "thumbnail": output.thumbnail_url is None,
         "last_frame": output.last_frame_url is None,
@@ -62,5 +71,8 @@ def check_ready(view: VideoView, variant: str, index: int) -> None:
     }
     if lacking.get(variant, False):
         raise ApiError(
-            "REQUEST_004", f"This video has no {variant}.", param="variant", reason="no_variant"
+            "REQUEST_004",
+            say("This video has no {variant}.", variant=variant),
+            param="variant",
+            reason="no_variant",
         )

@@ -12,6 +12,7 @@ from tokenmarket.billing import statement
 from tokenmarket.core import ids
 from tokenmarket.core.errors import ApiError
 from tokenmarket.core.money import nano_from_usd, usd_from_nano
+from tokenmarket.core.wording import said_by, say
 from tokenmarket.payments.gateway import Unreachable
 from tokenmarket.payments.redeem import TooMany
 from tokenmarket.store import accounts, orders
@@ -107,7 +108,7 @@ def nano_of(text: str, param: str) -> int:
     try:
         return nano_from_usd(text)
     except ValueError as error:
-        raise ApiError("REQUEST_001", str(error), param=param) from error
+        raise ApiError("REQUEST_001", said_by(error), param=param) from error
 
 
 async def balance(call: Call) -> Balance:
@@ -128,7 +129,7 @@ async def ledger(call: Call) -> Listing[LedgerLine]:
     if kind := call.query.get("kind"):
         if kind not in statement.KINDS:
             kinds = ", ".join(statement.KINDS)
-            raise ApiError("REQUEST_001", f"kind is one of {kinds}.", param="kind")
+            raise ApiError("REQUEST_001", say("kind is one of {kinds}.", kinds=kinds), param="kind")
         wanted = wanted._replace(kind=kind)
     place = None
     if call.cursor:
@@ -214,7 +215,7 @@ async def redeem_code(call: Call) -> Redeemed:
             call.org_id, body.code, address=call.address, actor=call.actor
         )
     except TooMany as error:
-        raise Taken(str(error)) from error
+        raise Taken(said_by(error)) from error
     return Redeemed(amount=usd_from_nano(nano))
 
 

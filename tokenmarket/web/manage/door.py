@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tokenmarket.core.wire import Client, Inbound
 
 if TYPE_CHECKING:
-    from tokenmarket.web.manage.frame import Manage, Refusal
+    from tokenmarket.web.manage.frame import Manage, RefusalTo
     from tokenmarket.web.site.parts import Parts
 
 MANAGE = "/api/manage/"
@@ -20,7 +20,7 @@ MANAGE = "/api/manage/"
 class ManageDoor:
     """``handle`` raises nothing; ``refusal`` as in ``frame.py``."""
 
-    def __init__(self, parts: Callable[[], Parts], refusal: Refusal) -> None:
+    def __init__(self, parts: Callable[[], Parts], refusal: RefusalTo) -> None:
         self._parts = parts
         self._refusal = refusal
         self._manage: Manage | None = None

@@ -21,6 +21,7 @@ import msgspec
 
 from tokenmarket.core.errors import ApiError
 from tokenmarket.core.roles import PERMISSIONS
+from tokenmarket.core.wording import say
 
 if TYPE_CHECKING:
     from tokenmarket.store.manage_keys import ManageKeyRow
@@ -86,7 +87,9 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         if text is None:
             return PAGE_DEFAULT
         if _WHOLE.fullmatch(text) is None or not 1 <= int(text) <= PAGE_MAX:
-            raise ApiError("REQUEST_001", f"limit is 1 to {PAGE_MAX}.", param="limit")
+            raise ApiError(
+                "REQUEST_001", say("limit is 1 to {page_max}.", page_max=PAGE_MAX), param="limit"
+            )
         return int(text)
 
     @property

@@ -22,6 +22,7 @@ from tokenmarket.core.errors import ApiError
 from tokenmarket.core.parse import check_duplicates, read_body
 from tokenmarket.core.roles import may
 from tokenmarket.core.wire import Client, Inbound, bearer_token, check_content_type
+from tokenmarket.core.wording import said_by, say
 from tokenmarket.limits import MINUTE_US, Rate
 from tokenmarket.store import manage_keys as key_rows
 from tokenmarket.web.manage.endpoint import (
@@ -45,7 +46,7 @@ RATES_MAX = 10_000
 MARK_USED_US = 60 * 1_000_000
 DOCUMENT_PATH = f"{PREFIX}/openapi.json"
 
-Refusal = Callable[[str, ApiError, int], tuple[bytes, bytes]]
+RefusalTo = Callable[[Inbound, ApiError, int], tuple[bytes, bytes]]
 _encode = msgspec.json.Encoder().encode
 _JSON: Final = b"content-type: application/json\r\n"
 _REST: Final = "{model}"  # at the end of a path: an id that may hold slashes
@@ -53,13 +54,13 @@ _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 class Manage:
-    """``handle`` raises nothing. ``refusal`` (request id, error, ms) -> head block, body."""
+    """``handle`` raises nothing. ``refusal`` (request, error, ms) -> head block, body."""
 
     def __init__(
         self,
         parts: Parts,
         endpoints: Sequence[Endpoint],
-        refusal: Refusal,
+        refusal: RefusalTo,
         document: Callable[[], bytes],
     ) -> None:
         check_table(endpoints)
@@ -93,7 +94,7 @@ class Manage:
         self, parts: Parts, inbound: Inbound, error: ApiError, started_us: int
     ) -> tuple[bytes, bytes]:
         ms = (parts.clock.monotonic_us() - started_us) // 1000
-        return self._refusal(inbound.request_id, error, ms)
+        return self._refusal(inbound, error, ms)
 
     async def _answer(self, parts: Parts, inbound: Inbound) -> tuple[bytes, bytes]:
         head = b"x-request-id: %b\r\n" % inbound.request_id.encode("ascii")
@@ -135,7 +136,7 @@ class Manage:
             methods.append(row.method)
         if methods:
             raise _wrong_method(inbound.method, methods)
-        raise ApiError("REQUEST_004", f"There is nothing at {inbound.path[:200]!r}.")
+        raise ApiError("REQUEST_004", say("There is nothing at {path!r}.", path=inbound.path[:200]))
 
     async def _authenticate(self, parts: Parts, inbound: Inbound) -> ManageCaller:
         token = bearer_token(inbound)
@@ -163,7 +164,7 @@ class Manage:
         if not rate.left(now_us):
             raise ApiError(
                 "QUOTA_001",
-                f"A management key has {RPM} requests per minute.",
+                say("A management key has {rpm} requests per minute.", rpm=RPM),
                 reason="requests_per_minute",
                 retry_after_s=max(rate.wait_us(1), 1) / 1_000_000,
             )
@@ -178,11 +179,16 @@ class Manage:
             raise ApiError("REQUEST_007", "Send JSON.", param="Content-Type")
         if row.body is None:
             if inbound.body:
-                raise ApiError("REQUEST_001", f"{row.method} takes no body here.")
+                raise ApiError(
+                    "REQUEST_001", say("{method} takes no body here.", method=row.method)
+                )
             return None
         check_content_type(inbound)
         if len(inbound.body) > BODY_BYTES_MAX:
-            raise ApiError("REQUEST_006", f"A body has at most {BODY_BYTES_MAX} bytes.")
+            raise ApiError(
+                "REQUEST_006",
+                say("A body has at most {body_bytes_max} bytes.", body_bytes_max=BODY_BYTES_MAX),
+            )
         body = inbound.body or b"{}"
         typed = read_body(self._decoders[row.body], body)
         check_duplicates(body, _decode_members(body))
@@ -228,7 +234,7 @@ def check_policy(row: Endpoint, caller: ManageCaller) -> None:
     if not may(caller.role, row.policy):
         raise ApiError(
             "AUTH_002",
-            f"The role {caller.role} may not do this.",
+            say("The role {role} may not do this.", role=caller.role),
             reason="role_too_low",
             details={"permission": row.policy},
         )
@@ -239,11 +245,13 @@ async def _handled(row: Endpoint, call: Call) -> Any:
     try:
         return await row.handler(call)
     except Refused as error:
-        raise ApiError("REQUEST_001", str(error), param=getattr(error, "param", None)) from error
+        raise ApiError(
+            "REQUEST_001", said_by(error), param=getattr(error, "param", None)
+        ) from error
     except NotThere as error:
-        raise ApiError("REQUEST_004", str(error)) from error
+        raise ApiError("REQUEST_004", said_by(error)) from error
     except Taken as error:
-        raise ApiError("REQUEST_008", str(error)) from error
+        raise ApiError("REQUEST_008", said_by(error)) from error
 
 
 def _file_lines(file: File) -> bytes:
@@ -271,4 +279,8 @@ def _matched(pattern: list[str], segments: list[str]) -> dict[str, str] | None:
 
 def _wrong_method(method: str, methods: Sequence[str]) -> ApiError:
     allow = ", ".join(dict.fromkeys([*(["HEAD"] if "GET" in methods else []), *methods]))
-    return ApiError("REQUEST_005", f"{method} is not answered here; use {allow}.", allow=allow)
+    return ApiError(
+        "REQUEST_005",
+        say("{method} is not answered here; use {allow}.", method=method, allow=allow),
+        allow=allow,
+    )

@@ -9,6 +9,7 @@ import msgspec
 from tokenmarket.accounts.admin import NotThere
 from tokenmarket.core.errors import ApiError
 from tokenmarket.core.money import usd_from_nano
+from tokenmarket.core.wording import say
 from tokenmarket.payments import fapiao, invoicing
 from tokenmarket.store import invoices
 from tokenmarket.store.invoices import FapiaoRow, InvoiceRow
@@ -162,7 +163,9 @@ def _tax_invoice(row: FapiaoRow) -> TaxInvoice:
 async def tax_invoices(call: Call) -> Listing[TaxInvoice]:
     state = call.query.get("state", "requested")
     if state not in STATES:
-        raise ApiError("REQUEST_001", f"state is one of {', '.join(STATES)}.", param="state")
+        raise ApiError(
+            "REQUEST_001", say("state is one of {states}.", states=", ".join(STATES)), param="state"
+        )
     async with call.parts.database.read() as conn:
         found = await invoices.fapiao_list(conn, state, min(call.limit, WAITING_MAX))
     return Listing(data=[_tax_invoice(row) for row, _ in found])

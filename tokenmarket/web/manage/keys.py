@@ -16,6 +16,7 @@ from tokenmarket.accounts.org_keys import Known, WrongEntry
 from tokenmarket.core import sealing
 from tokenmarket.core.keys import hint
 from tokenmarket.core.money import nano_from_usd, usd_from_nano
+from tokenmarket.core.wording import said_by
 from tokenmarket.store import accounts as rows
 from tokenmarket.store.accounts import KeyRow, Limits
 from tokenmarket.web.manage.endpoint import Call, Endpoint, Listing, page
@@ -220,7 +221,7 @@ def _limits(wanted: KeyLimits) -> Limits:
         try:
             caps[f"{name}_nano"] = None if text is None else nano_from_usd(text)
         except ValueError as error:
-            raise WrongEntry(f"limits.{name}", str(error)) from error
+            raise WrongEntry(f"limits.{name}", said_by(error)) from error
     return Limits(rpm=wanted.rpm, tpm=wanted.tpm, concurrency=wanted.concurrency, **caps)
 
 

@@ -11,6 +11,7 @@ import hashlib
 
 from tokenmarket.core.errors import ApiError
 from tokenmarket.core.wire import Inbound
+from tokenmarket.core.wording import say
 from tokenmarket.store import manage_keys
 from tokenmarket.store.database import Database
 
@@ -25,7 +26,10 @@ def key_of(inbound: Inbound) -> str:
     if len(text) > KEY_CHARS_MAX or not text.isprintable():
         raise ApiError(
             "REQUEST_001",
-            f"An idempotency key is one line of at most {KEY_CHARS_MAX} characters.",
+            say(
+                "An idempotency key is one line of at most {key_chars_max} characters.",
+                key_chars_max=KEY_CHARS_MAX,
+            ),
             param="Idempotency-Key",
         )
     return text

@@ -13,6 +13,7 @@ from tokenmarket.accounts.admin import NotThere
 from tokenmarket.core.csv_rows import CONTENT_TYPE
 from tokenmarket.core.errors import ApiError
 from tokenmarket.core.money import usd_from_nano
+from tokenmarket.core.wording import said_by, say
 from tokenmarket.reports.asking import (
     FILTER_WORDS,
     SEARCH_WORDS,
@@ -200,7 +201,7 @@ async def ledger(call: Call) -> Listing[LedgerEntry]:
     kind = call.query.get("kind", "")
     if kind and kind not in report_ledger.KINDS:
         kinds = ", ".join(report_ledger.KINDS)
-        raise ApiError("REQUEST_001", f"kind is one of {kinds}.", param="kind")
+        raise ApiError("REQUEST_001", say("kind is one of {kinds}.", kinds=kinds), param="kind")
     await call.parts.wallet.flush()
     async with call.parts.database.read() as conn:
         found = await report_ledger.ledger_page(
@@ -249,7 +250,7 @@ def _asked(call: Call, zone: ZoneInfo, default: str) -> Asked:
     try:
         return read_asked(call.query, zone, call.now_us, default=default)
     except BadFilter as error:
-        raise ApiError("REQUEST_001", str(error), param=error.field) from error
+        raise ApiError("REQUEST_001", said_by(error), param=error.field) from error
 
 
 async def _usage(call: Call) -> tuple[Usage, Names, str]:
@@ -257,7 +258,9 @@ async def _usage(call: Call) -> tuple[Usage, Names, str]:
     group = call.query.get("group_by", "day")
     if group not in GROUPS:
         groups = ", ".join(GROUPS)
-        raise ApiError("REQUEST_001", f"group_by is one of {groups}.", param="group_by")
+        raise ApiError(
+            "REQUEST_001", say("group_by is one of {groups}.", groups=groups), param="group_by"
+        )
     asked = _asked(call, zone, "30d")
     await call.parts.wallet.flush()
     return await usage(call.parts.database, call.org_id, asked, group, names), names, group

@@ -10,6 +10,7 @@ from tokenmarket.accounts import admin, teams
 from tokenmarket.accounts.org_keys import WrongEntry
 from tokenmarket.accounts.teams import TeamView, TeamWishes
 from tokenmarket.core.money import nano_from_usd, usd_from_nano
+from tokenmarket.core.wording import said_by
 from tokenmarket.web.manage.endpoint import Call, Deleted, Endpoint, Listing, page
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=admin.NAME_CHARS_MAX)]
@@ -161,7 +162,7 @@ def _budgets(wanted: TeamBudgets) -> dict[str, int | None]:
         try:
             found[f"{name}_nano"] = None if text is None else nano_from_usd(text)
         except ValueError as error:
-            raise WrongEntry(f"budgets.{name}", str(error)) from error
+            raise WrongEntry(f"budgets.{name}", said_by(error)) from error
     return found
 
 

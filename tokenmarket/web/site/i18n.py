@@ -7,6 +7,7 @@ is two Chinese words takes a context: ``p_("metric", "Requests")``.
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.resources import files
 
 from babel.messages.pofile import read_po
@@ -55,6 +56,12 @@ class Texts:
 
 
 def load(*, strict: bool) -> Texts:
+    """All texts of the package."""
+    return Texts(read_catalogue(), strict=strict)
+
+
+@cache
+def read_catalogue() -> Catalogue:
     """Read every ``locale/zh/*.po`` of the package."""
     catalogue: Catalogue = {}
     folder = files("tokenmarket.web") / "locale" / "zh"
@@ -70,4 +77,4 @@ def load(*, strict: bool) -> Texts:
                 forms = (chinese,) if isinstance(chinese, str) else tuple(chinese or ())
                 if forms and forms[0]:
                     catalogue[(message.context, english)] = forms
-    return Texts(catalogue, strict=strict)
+    return catalogue

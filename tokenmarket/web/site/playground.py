@@ -35,7 +35,7 @@ class Playground:
         try:
             token = await self._token(inbound)
         except ApiError as error:
-            client.respond(error.status, *api.refusal(inbound.request_id, error))
+            client.respond(error.status, *api.refusal_to(inbound, error))
             return
         headers = {
             name: value

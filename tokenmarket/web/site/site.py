@@ -18,6 +18,7 @@ from starlette.routing import Route
 from tokenmarket.accounts import members
 from tokenmarket.core import sealing
 from tokenmarket.core.wire import Client, Inbound
+from tokenmarket.core.wording import preferred
 from tokenmarket.store import accounts as rows
 from tokenmarket.web.site import bridge, frame, pages
 from tokenmarket.web.site.assets import Assets
@@ -155,14 +156,4 @@ def _language(request: Request) -> str:
     chosen = request.cookies.get(LANG)
     if chosen in LANGUAGES:
         return chosen
-    best, weight = "en", 0.0
-    for part in request.headers.get("accept-language", "")[:500].split(","):
-        tag, _, parameter = part.strip().partition(";")
-        lang = tag.partition("-")[0].lower()
-        try:
-            quality = float(parameter.strip().removeprefix("q=") or 1)
-        except ValueError:
-            continue
-        if lang in LANGUAGES and quality > weight:
-            best, weight = lang, quality
-    return best
+    return preferred(request.headers.get("accept-language", ""))

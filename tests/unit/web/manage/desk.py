@@ -29,13 +29,14 @@ from tokenmarket.payments.redeem import Codes
 from tokenmarket.payments.service import Payments
 from tokenmarket.payments.terms import Terms
 from tokenmarket.payments.test_gateway import TestGateway
-from tokenmarket.replies import error_body, error_lines
+from tokenmarket.replies import ErrorBodies, error_lines, language_of
 from tokenmarket.reports.requests import Requests
 from tokenmarket.reports.routes import RouteFigures
 from tokenmarket.store.accounts import OrgRow
 from tokenmarket.store.database import Database
 from tokenmarket.store.people_tables import membership, person
 from tokenmarket.upstream.outbound import KeyState
+from tokenmarket.web.error_texts import chinese
 from tokenmarket.web.manage.endpoint import PREFIX, Endpoint
 from tokenmarket.web.manage.frame import Manage
 from tokenmarket.web.manage.table import ENDPOINTS
@@ -255,5 +256,7 @@ class Desk:
             await conn.execute(update(table).where(where).values(**values))
 
 
-def refusal(request_id: str, error: ApiError, ms: int) -> tuple[bytes, bytes]:
-    return error_lines(error), error_body(error, request_id, "https://docs.test")
+def refusal(inbound: Inbound, error: ApiError, ms: int) -> tuple[bytes, bytes]:
+    language = language_of(inbound)
+    bodies = ErrorBodies("https://docs.test", chinese)
+    return error_lines(error, language), bodies.body(error, inbound.request_id, language)

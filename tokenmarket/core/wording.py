@@ -1,0 +1,98 @@
+"""Sentences that know how they were made, so that a reader's language can be chosen at the edge.
+
+A message with parts that vary is written ``say("There is no model {name!r} here.", name=name)``.
+It is its English text (a ``str``); beside it stand the template and the values, and ``said_in``
+puts the values into the template of another language. A sentence without parts is its own template,
+so a plain ``str`` will do. A value that is itself said is translated too.
+
+What a caller wrote and what an upstream answered are values: never looked up, never translated.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Literal
+
+Language = Literal["en", "zh"]
+Find = Callable[[str], str | None]  # English template -> template of the other language
+
+
+class Said(str):
+    """An English sentence (or a part of one) with its template and values."""
+
+    __slots__ = ("template", "values")
+    template: str
+    values: dict[str, object]
+
+    def __new__(cls, template: str, values: dict[str, object]) -> Said:
+        made = super().__new__(cls, template.format_map(values) if values else template)
+        made.template = template
+        made.values = values
+        return made
+
+
+def say(template: str, /, **values: object) -> Said:
+    """The sentence. Of an exception its text is taken, with template and values if it has them."""
+    for name, value in values.items():
+        if isinstance(value, Exception):
+            values[name] = said_by(value)
+    return Said(template, values)
+
+
+def said_by(error: Exception) -> str:
+    """The text of an exception: a Said stays one, which ``str(error)`` does not do."""
+    first = error.args[0] if len(error.args) == 1 else None
+    return first if isinstance(first, Said) else str(error)
+
+
+def said_in(text: str, find: Find) -> str | None:
+    """The sentence in the language of ``find``; None if that does not know it."""
+    if not isinstance(text, Said):
+        return find(text)
+    found = find(text.template)
+    if found is None or not text.values:
+        return found
+    values: dict[str, object] = {}
+    for name, value in text.values.items():
+        values[name] = (said_in(value, find) or value) if isinstance(value, Said) else value
+    return found.format_map(values)
+
+
+def preferred(accept_language: str) -> Language:
+    """The language of ours that an ``Accept-Language`` wants most; English if it names none."""
+    best: Language = "en"
+    weight = 0.0
+    for part in accept_language[:500].split(","):
+        tag, _, parameter = part.strip().partition(";")
+        language = tag.partition("-")[0].lower()
+        try:
+            quality = float(parameter.strip().removeprefix("q=") or 1)
+        except ValueError:
+            continue
+        if quality > weight and (language == "en" or language == "zh"):
+            best, weight = language, quality
+    return best
+
+
+# What msgspec says of a value that has another type or form. Its words for types stay as they are.
+DECODER_SENTENCES = (
+    "Expected `{wanted}`, got `{given}`",
+    "Object missing required field `{field}`",
+    "Object contains unknown field `{field}`",
+    "Invalid enum value {given}",
+    "Expected {wanted}",
+)
+_PATTERNS = tuple(
+    (re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>.+)", sentence)), sentence)
+    for sentence in DECODER_SENTENCES
+)
+
+
+def decoder_said(text: str) -> str:
+    """A sentence of msgspec's ValidationError (without its path) with its parts known."""
+    for pattern, template in _PATTERNS:
+        found = pattern.fullmatch(text)
+        if found is not None:
+            return say(template, **found.groupdict())
+    return text
