@@ -13,6 +13,7 @@ from tokenmarket.backoffice.groups import GroupWishes
 from tokenmarket.core.catalog_groups import percent_text
 from tokenmarket.core.errors import ApiError
 from tokenmarket.core.money import nano_from_usd, usd_from_nano
+from tokenmarket.core.wording import said_by
 from tokenmarket.store import announcements as announcement_rows
 from tokenmarket.store import org_desk, org_groups
 from tokenmarket.store.accounts import Limits
@@ -278,7 +279,7 @@ def _limits(wanted: CustomerLimits) -> Limits:
         try:
             caps[f"{name}_nano"] = None if text is None else nano_from_usd(text)
         except ValueError as error:
-            raise ApiError("REQUEST_001", str(error), param=f"limits.{name}") from error
+            raise ApiError("REQUEST_001", said_by(error), param=f"limits.{name}") from error
     return Limits(rpm=wanted.rpm, tpm=wanted.tpm, concurrency=wanted.concurrency, **caps)
 
 

@@ -14,6 +14,7 @@ from tokenmarket.backoffice.health import read_health
 from tokenmarket.backoffice.reconcile import find_run, midnight_us, provider_balances
 from tokenmarket.core.errors import ApiError
 from tokenmarket.core.money import usd_from_nano
+from tokenmarket.core.wording import say
 from tokenmarket.store import accounts as rows
 from tokenmarket.store import recon_rows
 from tokenmarket.web.manage.endpoint import OPERATOR, Call, Endpoint, Listing, Nothing, page
@@ -195,7 +196,9 @@ async def show_proof(call: Call) -> Proof:
 async def list_costs(call: Call) -> Listing[ProviderCost]:
     days = call.query.get("days", "7")
     if days not in _DAYS:
-        raise ApiError("REQUEST_001", f"days is one of {', '.join(_DAYS)}.", param="days")
+        raise ApiError(
+            "REQUEST_001", say("days is one of {days}.", days=", ".join(_DAYS)), param="days"
+        )
     from_us = midnight_us(call.now_us, _UTC, int(days))
     parts = call.parts
     found = await provider_balances(parts.database, parts.catalog.current, from_us, call.now_us)

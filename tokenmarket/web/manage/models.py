@@ -10,6 +10,7 @@ from tokenmarket.backoffice import catalog_edits
 from tokenmarket.backoffice.catalog_edits import ModelWishes
 from tokenmarket.core.catalog import OPERATIONS, Model
 from tokenmarket.core.errors import ApiError
+from tokenmarket.core.wording import say
 from tokenmarket.store.database import Connection
 from tokenmarket.web.manage.endpoint import OPERATOR, Call, Deleted, Endpoint, Listing, page
 
@@ -51,7 +52,9 @@ async def list_models(call: Call) -> Listing[ModelObject]:
     text, operation = call.query.get("search", "").lower(), call.query.get("operation", "")
     if operation and operation not in OPERATIONS:
         names = ", ".join(OPERATIONS)
-        raise ApiError("REQUEST_001", f"operation is one of {names}.", param="operation")
+        raise ApiError(
+            "REQUEST_001", say("operation is one of {names}.", names=names), param="operation"
+        )
     async with call.parts.database.read() as conn:
         document = await catalog_edits.in_force(conn, call.parts.catalog.shipped)
         own = await catalog_edits.own_rows(conn)

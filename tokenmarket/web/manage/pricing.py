@@ -10,6 +10,7 @@ from tokenmarket.backoffice import prices
 from tokenmarket.core.catalog_rows import PriceEntry
 from tokenmarket.core.errors import ApiError
 from tokenmarket.core.price_terms import PriceTerms
+from tokenmarket.core.wording import say
 from tokenmarket.store import price_changes
 from tokenmarket.store.price_changes import PriceChange as ChangeRow
 from tokenmarket.web.manage.endpoint import OPERATOR, Call, Endpoint, Listing, Nothing, page
@@ -75,7 +76,11 @@ class PriceChange(msgspec.Struct, kw_only=True):
 async def list_changes(call: Call) -> Listing[PriceChange]:
     state = call.query.get("state")
     if state is not None and state not in _STATES:
-        raise ApiError("REQUEST_001", f"state is one of {', '.join(_STATES)}.", param="state")
+        raise ApiError(
+            "REQUEST_001",
+            say("state is one of {states}.", states=", ".join(_STATES)),
+            param="state",
+        )
     async with call.parts.database.read() as conn:
         rows = await price_changes.listed(
             conn,
