@@ -1,7 +1,8 @@
 """Providers and their keys. A key goes in and never comes out: it is sealed for one base URL.
 
-Switching a provider off is draining it: plans leave its routes out from the next refresh on (within
-two seconds), running requests end as they would have, and videos are still asked for.
+A provider is on or off, and off means: plans leave its routes out from the next refresh on (within
+two seconds), while running requests end as they would have and videos are still asked for. There is
+no harder switch: a video that nobody asks for would keep its hold and cost us all the same.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ async def set_enabled(
     if before.enabled == enabled:
         return
     await _put(conn, shipped, msgspec.structs.replace(before, enabled=enabled), now_us)
-    action = "provider.enable" if enabled else "provider.drain"
+    action = "provider.enable" if enabled else "provider.disable"
     await rows.append_audit(conn, now_us, actor, action, name, {})
 
 

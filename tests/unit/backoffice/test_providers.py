@@ -23,7 +23,7 @@ SECRET = "sk-do-not-show-me-12345678"
 WISHES = ProviderWishes("deepseek", "https://two.example/v1", "TWO_API_KEY")
 
 
-async def test_a_provider_is_added_changed_and_drained(
+async def test_a_provider_is_added_changed_and_switched_off(
     database: Database, shipped: CatalogDocument
 ) -> None:
     async with database.begin() as conn:

@@ -7,26 +7,36 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from tokenmarket.accounts.admin import NotThere, Taken
-from tokenmarket.billing import statement
+from tokenmarket.accounts.admin import Taken
 from tokenmarket.core import ids
 from tokenmarket.core.errors import ApiError
 from tokenmarket.core.money import nano_from_usd, usd_from_nano
 from tokenmarket.core.wording import said_by, say
 from tokenmarket.payments.gateway import Unreachable
+from tokenmarket.payments.position import position
 from tokenmarket.payments.redeem import TooMany
-from tokenmarket.store import accounts, orders
+from tokenmarket.store import orders, redeem
 from tokenmarket.store.alerts import AlertRow
 from tokenmarket.store.orders import OrderRow
-from tokenmarket.store.statements import Place, balance_and_debt
 from tokenmarket.web.manage.endpoint import Call, Deleted, Endpoint, Listing, page
+from tokenmarket.web.manage.organization import own_org, zone_of
 
 Text = Annotated[str, msgspec.Meta(max_length=500)]
 Amount = Annotated[str, msgspec.Meta(max_length=30)]
 
 
+class BalancePart(msgspec.Struct, kw_only=True):
+    """A part of the balance: paid money (cash) or credit; ``models`` null: it pays for all."""
+
+    kind: str
+    balance: str
+    expires_at: int | None
+    models: list[str] | None
+
+
 class Balance(msgspec.Struct, kw_only=True):
-    """The balance of an organization, in USD."""
+    """The balance of an organization, in USD, and its parts in the order in which they are used.
+    ``charged_this_month`` began on ``month_began``, a day of the billing time zone."""
 
     object: Literal["balance"] = "balance"
     currency: Literal["USD"] = "USD"
@@ -34,19 +44,9 @@ class Balance(msgspec.Struct, kw_only=True):
     held: str
     available: str
     debt: str
-
-
-class LedgerLine(msgspec.Struct, kw_only=True):
-    """One movement of the balance; amounts are signed USD."""
-
-    object: Literal["ledger_line"] = "ledger_line"
-    id: str
-    created_at: int
-    kind: str
-    amount: str
-    balance_after: str
-    reference: str
-    reason: str
+    charged_this_month: str
+    month_began: str
+    parts: list[BalancePart]
 
 
 class TopUp(msgspec.Struct, kw_only=True):
@@ -62,6 +62,18 @@ class TopUp(msgspec.Struct, kw_only=True):
     url: str
     created_at: int
     paid_at: int | None
+
+
+class TopUpOptions(msgspec.Struct, kw_only=True):
+    """By which providers and in which currencies a top-up can be paid, and its bounds in USD."""
+
+    object: Literal["top_up_options"] = "top_up_options"
+    providers: list[str]
+    currencies: list[str]
+    minimum: str
+    maximum: str
+    cny_per_usd: str | None
+    refund_days: int
 
 
 class TopUpWishes(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -84,6 +96,15 @@ class Redeemed(msgspec.Struct, kw_only=True):
 
     object: Literal["redeemed"] = "redeemed"
     amount: str
+
+
+class RedeemedLine(msgspec.Struct, kw_only=True):
+    """A code that was redeemed, by its last characters, and what it was worth in USD."""
+
+    object: Literal["redeemed_code"] = "redeemed_code"
+    hint: str
+    amount: str
+    redeemed_at: int
 
 
 class Alert(msgspec.Struct, kw_only=True):
@@ -112,48 +133,40 @@ def nano_of(text: str, param: str) -> int:
 
 
 async def balance(call: Call) -> Balance:
-    now = await call.parts.wallet.balance(call.org_id)
-    async with call.parts.database.read() as conn:
-        _, debt_nano = await balance_and_debt(conn, call.org_id)
+    parts = call.parts
+    org = await own_org(call)
+    now = await parts.wallet.balance(call.org_id)
+    found = await position(parts.database, parts.wallet, org.id, zone_of(org), call.now_us)
     return Balance(
         balance=usd_from_nano(now.balance_nano),
         held=usd_from_nano(now.held_nano),
         available=usd_from_nano(now.available_nano),
-        debt=usd_from_nano(debt_nano),
+        debt=usd_from_nano(found.debt_nano),
+        charged_this_month=usd_from_nano(found.month_nano),
+        month_began=found.month_day.isoformat(),
+        parts=[
+            BalancePart(
+                kind=one.kind,
+                balance=usd_from_nano(one.balance_nano),
+                expires_at=None if one.expires_us is None else one.expires_us // 1_000_000,
+                models=list(one.models) or None,
+            )
+            for one in found.credits
+        ],
     )
 
 
-async def ledger(call: Call) -> Listing[LedgerLine]:
-    await call.parts.wallet.flush()
-    wanted = statement.ALL
-    if kind := call.query.get("kind"):
-        if kind not in statement.KINDS:
-            kinds = ", ".join(statement.KINDS)
-            raise ApiError("REQUEST_001", say("kind is one of {kinds}.", kinds=kinds), param="kind")
-        wanted = wanted._replace(kind=kind)
-    place = None
-    if call.cursor:
-        time, _, name = call.cursor.partition(".")
-        if not time.isascii() or not time.isdecimal() or len(time) > 18:
-            raise ApiError("REQUEST_001", "This is no cursor of ours.", param="cursor")
-        place = Place(int(time), name)
-    async with call.parts.database.read() as conn:
-        found = await statement.page(conn, call.org_id, wanted, place, call.limit)
-    following = found.next_place
-    return Listing(
-        data=[
-            LedgerLine(
-                id=line.transfer_id,
-                created_at=line.ts_us // 1_000_000,
-                kind=line.kind,
-                amount=usd_from_nano(line.amount_nano),
-                balance_after=usd_from_nano(line.balance_nano),
-                reference=line.ref,
-                reason=line.reason,
-            )
-            for line in found.lines
-        ],
-        next_cursor=None if following is None else f"{following.ts_us}.{following.id}",
+async def top_up_options(call: Call) -> TopUpOptions:
+    payments = call.parts.payments
+    org = await own_org(call)
+    terms = payments.terms
+    return TopUpOptions(
+        providers=[gateway.name for gateway in payments.offered_to(org)],
+        currencies=list(terms.currencies),
+        minimum=usd_from_nano(terms.minimum_nano),
+        maximum=usd_from_nano(terms.maximum_nano),
+        cny_per_usd=terms.cny_per_usd or None,
+        refund_days=terms.refund_days,
     )
 
 
@@ -171,10 +184,7 @@ async def top_up(call: Call) -> TopUp:
 
 async def order(call: Call) -> TopUp:
     wishes: TopUpWishes = call.body
-    async with call.parts.database.read() as conn:
-        org = await accounts.org_by_id(conn, call.org_id)
-    if org is None:
-        raise NotThere("There is no such organization.")
+    org = await own_org(call)
     back = wishes.return_url
     if back is not None and not back.startswith(("https://", "http://")):
         raise ApiError("REQUEST_001", "return_url is an http or https address.", param="return_url")
@@ -219,6 +229,21 @@ async def redeem_code(call: Call) -> Redeemed:
     return Redeemed(amount=usd_from_nano(nano))
 
 
+async def redeemed(call: Call) -> Listing[RedeemedLine]:
+    async with call.parts.database.read() as conn:
+        found = await redeem.redeemed_by_org(conn, call.org_id, call.limit)
+    return Listing(
+        data=[
+            RedeemedLine(
+                hint=code.hint,
+                amount=usd_from_nano(batch.amount_nano),
+                redeemed_at=code.redeemed_us // 1_000_000,
+            )
+            for code, batch in found
+        ]
+    )
+
+
 async def alert(call: Call) -> Alert:
     row = await call.parts.payments.alerts.of(call.org_id)
     if row is None:
@@ -252,17 +277,6 @@ _VIEW, _PAY = "billing.view", "billing"
 ENDPOINTS = [
     Endpoint("GET", "/balance", _VIEW, balance, None, Balance, "The balance.", _TAG),
     Endpoint(
-        "GET",
-        "/ledger",
-        _VIEW,
-        ledger,
-        None,
-        Listing[LedgerLine],
-        "The statement, newest first, with the balance after each line.",
-        _TAG,
-        query=(("kind", "Only lines of this kind."),),
-    ),
-    Endpoint(
         "GET", "/top-ups", _VIEW, top_ups, None, Listing[TopUp], "Top-ups, newest first.", _TAG
     ),
     Endpoint("POST", "/top-ups", _PAY, order, TopUpWishes, TopUp, "Order a top-up.", _TAG),
@@ -274,6 +288,26 @@ ENDPOINTS = [
         None,
         TopUp,
         "One top-up; the provider is asked if it is not paid yet.",
+        _TAG,
+    ),
+    Endpoint(
+        "GET",
+        "/top-up-options",
+        _VIEW,
+        top_up_options,
+        None,
+        TopUpOptions,
+        "How a top-up can be paid.",
+        _TAG,
+    ),
+    Endpoint(
+        "GET",
+        "/redeemed",
+        _PAY,
+        redeemed,
+        None,
+        Listing[RedeemedLine],
+        "Codes that were redeemed, the latest 200 at most.",
         _TAG,
     ),
     Endpoint("POST", "/redeem", _PAY, redeem_code, CodeText, Redeemed, "Redeem a code.", _TAG),

@@ -6,15 +6,14 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from tokenmarket.accounts import members
 from tokenmarket.accounts.admin import NotThere
-from tokenmarket.backoffice import announcements, groups, orgs
-from tokenmarket.backoffice.announcements import AnnouncementWishes
+from tokenmarket.backoffice import groups, orgs
 from tokenmarket.backoffice.groups import GroupWishes
 from tokenmarket.core.catalog_groups import percent_text
 from tokenmarket.core.errors import ApiError
 from tokenmarket.core.money import nano_from_usd, usd_from_nano
 from tokenmarket.core.wording import said_by
-from tokenmarket.store import announcements as announcement_rows
 from tokenmarket.store import org_desk, org_groups
 from tokenmarket.store.accounts import Limits
 from tokenmarket.store.database import Connection
@@ -61,8 +60,17 @@ class CustomerLimits(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     spend_total: str | None = None
 
 
+class CustomerPerson(msgspec.Struct, kw_only=True):
+    """A member of an organization."""
+
+    id: str
+    email: str
+    role: str
+
+
 class CustomerObject(msgspec.Struct, kw_only=True):
-    """An organization as the operator sees it. The balance is what is posted."""
+    """An organization as the operator sees it. The balance is what is posted; ``people`` are null
+    in lists."""
 
     object: Literal["organization"] = "organization"
     id: str
@@ -74,6 +82,7 @@ class CustomerObject(msgspec.Struct, kw_only=True):
     api_keys: int
     members: int
     created_at: int
+    people: list[CustomerPerson] | None = None
 
 
 class CustomerChanges(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -84,28 +93,6 @@ class CustomerChanges(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     suspended: bool | msgspec.UnsetType = msgspec.UNSET
     limits: CustomerLimits | msgspec.UnsetType = msgspec.UNSET
     reason: _Text = ""
-
-
-class AnnouncementBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """A line above every page, in both languages, for a time."""
-
-    text_en: _Text
-    text_zh: _Text
-    level: Literal["info", "warn", "bad"] = "info"
-    from_at: int | None = None
-    until_at: int | None = None
-
-
-class AnnouncementObject(msgspec.Struct, kw_only=True):
-    """An announcement."""
-
-    object: Literal["announcement"] = "announcement"
-    id: str
-    level: str
-    text_en: str
-    text_zh: str
-    from_at: int
-    until_at: int | None
 
 
 async def list_groups(call: Call) -> Listing[GroupObject]:
@@ -173,7 +160,12 @@ async def list_customers(call: Call) -> Listing[CustomerObject]:
 async def show_customer(call: Call) -> CustomerObject:
     async with call.parts.database.read() as conn:
         org = await orgs.find(conn, call.params["organization"])
-        return await _found(conn, org.id)
+        found = await _found(conn, org.id)
+    everybody = await members.of_org(call.parts.database, found.id)
+    people = [
+        CustomerPerson(id=one.user.id, email=one.user.email, role=one.role) for one in everybody
+    ]
+    return msgspec.structs.replace(found, people=people)
 
 
 async def change_customer(call: Call) -> CustomerObject:
@@ -199,34 +191,6 @@ async def _found(conn: Connection, org_id: str) -> CustomerObject:
     if line is None:
         raise NotThere("There is no such organization.")
     return _customer(line)
-
-
-async def list_announcements(call: Call) -> Listing[AnnouncementObject]:
-    async with call.parts.database.read() as conn:
-        rows = await announcement_rows.listed(conn)
-    found = [_announcement(row) for row in rows if not call.cursor or row.id < call.cursor]
-    return page(found[: call.limit + 1], call.limit, lambda one: one.id)
-
-
-async def create_announcement(call: Call) -> AnnouncementObject:
-    body: AnnouncementBody = call.body
-    wishes = AnnouncementWishes(
-        body.text_en,
-        body.text_zh,
-        body.level,
-        call.now_us if body.from_at is None else body.from_at * 1_000_000,
-        None if body.until_at is None else body.until_at * 1_000_000,
-    )
-    async with call.parts.database.begin() as conn:
-        row = await announcements.put(conn, None, wishes, now_us=call.now_us, actor=call.actor)
-    return _announcement(row)
-
-
-async def withdraw_announcement(call: Call) -> Deleted:
-    found = call.params["announcement"]
-    async with call.parts.database.begin() as conn:
-        await announcements.withdraw(conn, found, now_us=call.now_us, actor=call.actor)
-    return Deleted(id=found)
 
 
 def _wishes(body: GroupBody) -> GroupWishes:
@@ -281,17 +245,6 @@ def _limits(wanted: CustomerLimits) -> Limits:
         except ValueError as error:
             raise ApiError("REQUEST_001", said_by(error), param=f"limits.{name}") from error
     return Limits(rpm=wanted.rpm, tpm=wanted.tpm, concurrency=wanted.concurrency, **caps)
-
-
-def _announcement(row: announcement_rows.Announcement) -> AnnouncementObject:
-    return AnnouncementObject(
-        id=row.id,
-        level=row.level,
-        text_en=row.text_en,
-        text_zh=row.text_zh,
-        from_at=row.from_us // 1_000_000,
-        until_at=None if row.until_us is None else row.until_us // 1_000_000,
-    )
 
 
 ENDPOINTS = [
@@ -371,36 +324,6 @@ ENDPOINTS = [
         CustomerChanges,
         CustomerObject,
         "Changes an organization's group or limits, suspends it or lets it work again.",
-        _TAG,
-    ),
-    Endpoint(
-        "GET",
-        "/admin/announcements",
-        OPERATOR,
-        list_announcements,
-        None,
-        Listing[AnnouncementObject],
-        "All announcements, newest first.",
-        _TAG,
-    ),
-    Endpoint(
-        "POST",
-        "/admin/announcements",
-        OPERATOR,
-        create_announcement,
-        AnnouncementBody,
-        AnnouncementObject,
-        "Announces something on every page.",
-        _TAG,
-    ),
-    Endpoint(
-        "DELETE",
-        "/admin/announcements/{announcement}",
-        OPERATOR,
-        withdraw_announcement,
-        None,
-        Deleted,
-        "Withdraws an announcement.",
         _TAG,
     ),
 ]

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 from typing import Annotated, Literal
 
 import msgspec
 
 from tokenmarket.accounts.admin import NotThere
+from tokenmarket.core.csv_rows import CONTENT_TYPE
 from tokenmarket.core.errors import ApiError
 from tokenmarket.core.money import usd_from_nano
 from tokenmarket.core.wording import say
 from tokenmarket.payments import fapiao, invoicing
+from tokenmarket.payments.invoice_files import Sheet, csv_file, pdf_file
 from tokenmarket.store import invoices
 from tokenmarket.store.invoices import FapiaoRow, InvoiceRow
-from tokenmarket.web.manage.endpoint import OPERATOR, Call, Endpoint, Listing, page
+from tokenmarket.web.invoice_sheet import sheet_of
+from tokenmarket.web.manage.endpoint import OPERATOR, Call, Endpoint, File, Listing, page
+from tokenmarket.web.site.i18n import LANGUAGES, Texts, load
 
 Text = Annotated[str, msgspec.Meta(max_length=500)]
 STATES = ("requested", "issued", "rejected")
@@ -47,6 +53,25 @@ class Invoice(msgspec.Struct, kw_only=True):
     total: str
     issued_at: int
     lines: list[InvoiceLine] | None = None
+
+
+class BillingDetails(msgspec.Struct, kw_only=True):
+    """Who the next invoices are made out to; empty: the organization's name."""
+
+    object: Literal["billing_details"] = "billing_details"
+    name: str
+    address: str
+    tax_id: str
+    email: str
+
+
+class BillingDetailsBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Who the next invoices shall be made out to."""
+
+    name: Text = ""
+    address: Text = ""
+    tax_id: Text = ""
+    email: Text = ""
 
 
 class TaxInvoice(msgspec.Struct, kw_only=True):
@@ -95,10 +120,7 @@ async def invoice_list(call: Call) -> Listing[Invoice]:
 
 
 async def invoice(call: Call) -> Invoice:
-    async with call.parts.database.read() as conn:
-        row = await invoices.invoice_by_id(conn, call.org_id, call.params["id"])
-    if row is None:
-        raise NotThere("There is no such invoice.")
+    row = await _row(call)
     lines = [
         InvoiceLine(
             kind=line.kind or "usage",
@@ -114,6 +136,15 @@ async def invoice(call: Call) -> Invoice:
     return msgspec.structs.replace(_invoice(row), lines=lines)
 
 
+async def _row(call: Call) -> InvoiceRow:
+    """Raises NotThere."""
+    async with call.parts.database.read() as conn:
+        row = await invoices.invoice_by_id(conn, call.org_id, call.params["id"])
+    if row is None:
+        raise NotThere("There is no such invoice.")
+    return row
+
+
 def _invoice(row: InvoiceRow) -> Invoice:
     return Invoice(
         id=row.id,
@@ -126,6 +157,65 @@ def _invoice(row: InvoiceRow) -> Invoice:
         total=usd_from_nano(row.total_nano),
         issued_at=row.issued_us // 1_000_000,
     )
+
+
+async def invoice_pdf(call: Call) -> File:
+    row, sheet = await _sheet(call)
+    body = await asyncio.to_thread(pdf_file, sheet)
+    return File(name=f"{row.number}.pdf", content_type="application/pdf", body=body)
+
+
+async def invoice_csv(call: Call) -> File:
+    row, sheet = await _sheet(call)
+    return File(name=f"{row.number}.csv", content_type=CONTENT_TYPE, body=csv_file(sheet).encode())
+
+
+async def _sheet(call: Call) -> tuple[InvoiceRow, Sheet]:
+    """Raises NotThere, ApiError."""
+    language = call.query.get("language", "en")
+    if language not in LANGUAGES:
+        raise ApiError("REQUEST_001", "language is en or zh.", param="language")
+    row = await _row(call)
+    texts = await asyncio.to_thread(_texts, call.parts.config.strict_texts)
+    return row, sheet_of(_Reader(language, texts), row)
+
+
+class _Reader(msgspec.Struct, frozen=True):
+    lang: str
+    texts: Texts
+
+    def _(self, english: str, /, **values: object) -> str:
+        return self.texts.text(self.lang, english, **values)
+
+
+@functools.cache
+def _texts(strict: bool) -> Texts:  # read once, when the first file is asked for
+    return load(strict=strict)
+
+
+async def billing_details(call: Call) -> BillingDetails:
+    legal = await invoicing.legal_of(call.parts.database, call.org_id)
+    return BillingDetails(**msgspec.structs.asdict(legal))
+
+
+async def put_billing_details(call: Call) -> BillingDetails:
+    body: BillingDetailsBody = call.body
+    texts = {name: text.strip() for name, text in msgspec.structs.asdict(body).items()}
+    await invoicing.set_legal(
+        call.parts.database,
+        call.org_id,
+        invoicing.Legal(**texts),
+        actor=call.actor,
+        now_us=call.now_us,
+    )
+    return await billing_details(call)
+
+
+async def tax_invoices_of(call: Call) -> Listing[TaxInvoice]:
+    row = await _row(call)
+    async with call.parts.database.read() as conn:
+        found = await invoices.fapiao_of_invoice(conn, row.org_id, row.id)
+    return Listing(data=[_tax_invoice(one) for one in found[: call.limit]])
 
 
 async def ask_tax_invoice(call: Call) -> TaxInvoice:
@@ -190,6 +280,7 @@ async def answer(call: Call) -> TaxInvoice:
 
 
 _TAG = "Invoices"
+_LANGUAGE = (("language", "en or zh; en unless given."),)
 ENDPOINTS = [
     Endpoint(
         "GET",
@@ -202,6 +293,60 @@ ENDPOINTS = [
         _TAG,
     ),
     Endpoint("GET", "/invoices/{id}", "billing.view", invoice, None, Invoice, "One invoice.", _TAG),
+    Endpoint(
+        "GET",
+        "/invoices/{id}/pdf",
+        "billing.view",
+        invoice_pdf,
+        None,
+        File,
+        "An invoice as a PDF file.",
+        _TAG,
+        query=_LANGUAGE,
+        file="application/pdf",
+    ),
+    Endpoint(
+        "GET",
+        "/invoices/{id}/csv",
+        "billing.view",
+        invoice_csv,
+        None,
+        File,
+        "An invoice as a CSV file.",
+        _TAG,
+        query=_LANGUAGE,
+        file="text/csv",
+    ),
+    Endpoint(
+        "GET",
+        "/billing-details",
+        "billing.view",
+        billing_details,
+        None,
+        BillingDetails,
+        "Who invoices are made out to.",
+        _TAG,
+    ),
+    Endpoint(
+        "PUT",
+        "/billing-details",
+        "billing",
+        put_billing_details,
+        BillingDetailsBody,
+        BillingDetails,
+        "Changes who the next invoices are made out to.",
+        _TAG,
+    ),
+    Endpoint(
+        "GET",
+        "/invoices/{id}/tax-invoices",
+        "billing.view",
+        tax_invoices_of,
+        None,
+        Listing[TaxInvoice],
+        "Requests for Chinese tax invoices on an invoice, the latest first.",
+        _TAG,
+    ),
     Endpoint(
         "POST",
         "/invoices/{id}/tax-invoice",

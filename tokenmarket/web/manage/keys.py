@@ -47,8 +47,17 @@ class KeyAllowed(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     addresses: Names | None = None
 
 
+class KeySpent(msgspec.Struct, kw_only=True):
+    """What one key was charged today, this month (both in UTC) and ever, in USD."""
+
+    day: str
+    month: str
+    total: str
+
+
 class ApiKey(msgspec.Struct, kw_only=True):
-    """An API key, without the key itself. ``spent_month`` is this month's charges in UTC."""
+    """An API key, without the key itself. ``spent_month`` is this month's charges in UTC; ``spent``
+    is null in lists."""
 
     object: Literal["key"] = "key"
     id: str
@@ -65,6 +74,7 @@ class ApiKey(msgspec.Struct, kw_only=True):
     spent_month: str
     limits: KeyLimits
     allowed: KeyAllowed
+    spent: KeySpent | None = None
 
 
 class NewApiKey(ApiKey, kw_only=True):
@@ -176,12 +186,14 @@ async def disable(call: Call) -> ApiKey:
 
 async def _one(call: Call, row: KeyRow) -> ApiKey:
     async with call.parts.database.read() as conn:
-        spent = await org_keys.spent_this_month(conn, call.org_id, call.now_us)
-    return _document(row, spent.get(row.id, 0), call)
+        nano = await org_keys.spent_by_period(conn, call.org_id, row.id, call.now_us)
+    spent = {period: usd_from_nano(value) for period, value in nano.items()}
+    return msgspec.structs.replace(_document(row, nano["month"], call), spent=KeySpent(**spent))
 
 
 def _new(made: NewKey, call: Call) -> NewApiKey:
     shown = msgspec.structs.asdict(_document(made.row, 0, call))
+    shown["spent"] = KeySpent(day="0.00", month="0.00", total="0.00")
     return NewApiKey(**shown, key=made.token)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -49,12 +50,12 @@ class AuditEvent(msgspec.Struct, kw_only=True):
 
 
 async def show(call: Call) -> Organization:
-    return _organization(await _own(call))
+    return _organization(await own_org(call))
 
 
 async def change(call: Call) -> Organization:
     changes: OrganizationChanges = call.body
-    old = await _own(call)
+    old = await own_org(call)
     new = await org_settings.change(
         call.parts.database,
         call.org_id,
@@ -71,7 +72,7 @@ async def audit(call: Call) -> Listing[AuditEvent]:
 
 
 async def whole_audit(call: Call) -> Listing[AuditEvent]:
-    return await _audit(call, None)
+    return await _audit(call, call.query.get("organization_id") or None)
 
 
 async def _audit(call: Call, org_id: str | None) -> Listing[AuditEvent]:
@@ -84,6 +85,7 @@ async def _audit(call: Call, org_id: str | None) -> Listing[AuditEvent]:
             org_id=org_id,
             actor=call.query.get("actor", ""),
             action=call.query.get("action", ""),
+            subject=call.query.get("subject", ""),
             before_seq=int(cursor) if cursor else None,
             limit=call.limit + 1,
         )
@@ -91,12 +93,21 @@ async def _audit(call: Call, org_id: str | None) -> Listing[AuditEvent]:
     return Listing(data=[_event(row) for row in shown.data], next_cursor=shown.next_cursor)
 
 
-async def _own(call: Call) -> OrgRow:
+async def own_org(call: Call) -> OrgRow:
+    """The organization of the key."""
     async with call.parts.database.read() as conn:
         org = await rows.org_by_id(conn, call.org_id)
     if org is None:
         raise NotThere("There is no such organization.")
     return org
+
+
+def zone_of(org: OrgRow) -> ZoneInfo:
+    """Of its days and months; UTC if this machine does not know it."""
+    try:
+        return ZoneInfo(org.time_zone)
+    except (KeyError, ValueError, OSError):
+        return ZoneInfo("UTC")
 
 
 def _organization(org: OrgRow) -> Organization:
@@ -126,6 +137,7 @@ _TAG = "Organization"
 _QUERY = (
     ("actor", "Only what this actor did, as in user:usr_…"),
     ("action", "Only this action (key.create) or group of actions (key)."),
+    ("subject", "Only what was done to this, by its id or name."),
 )
 ENDPOINTS = [
     Endpoint(
@@ -161,6 +173,6 @@ ENDPOINTS = [
         Listing[AuditEvent],
         "The audit log of the whole installation, newest first.",
         _TAG,
-        query=_QUERY,
+        query=(*_QUERY, ("organization_id", "Of this organization only.")),
     ),
 ]

@@ -30,6 +30,7 @@ from tokenmarket.reports.usage_csv import usage_csv
 from tokenmarket.store import accounts as rows
 from tokenmarket.store import report_ledger
 from tokenmarket.web.manage.endpoint import OPERATOR, Call, Endpoint, File, Listing
+from tokenmarket.web.manage.organization import zone_of
 from tokenmarket.web.openapi.objects import Receipt
 
 _UTC = ZoneInfo("UTC")
@@ -239,10 +240,7 @@ async def _about(parts: Any, org_id: str) -> tuple[Names, ZoneInfo]:
     async with parts.database.read() as conn:
         names = await names_of(conn, org_id)
         org = await rows.org_by_id(conn, org_id)
-    try:
-        return names, ZoneInfo(org.time_zone if org is not None else "UTC")
-    except (KeyError, ValueError, OSError):
-        return names, _UTC
+    return names, _UTC if org is None else zone_of(org)
 
 
 def _asked(call: Call, zone: ZoneInfo, default: str) -> Asked:

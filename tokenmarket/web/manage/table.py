@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tokenmarket.web.manage import (
     access,
+    announcements,
     billing,
     codes,
     customers,
@@ -16,6 +17,7 @@ from tokenmarket.web.manage import (
     pricing,
     reports,
     routes,
+    statement,
     supply,
     teams,
     users,
@@ -32,6 +34,7 @@ ENDPOINTS: list[Endpoint] = [
     *webhooks.ENDPOINTS,
     *reports.ENDPOINTS,
     *billing.ENDPOINTS,
+    *statement.ENDPOINTS,
     *invoices.ENDPOINTS,
     *codes.ENDPOINTS,
     *supply.ENDPOINTS,
@@ -40,5 +43,6 @@ ENDPOINTS: list[Endpoint] = [
     *pricing.ENDPOINTS,
     *customers.ENDPOINTS,
     *users.ENDPOINTS,
+    *announcements.ENDPOINTS,
     *installation.ENDPOINTS,
 ]

@@ -146,7 +146,10 @@ class Desk:
             root=ROOT,
             telemetry=SimpleNamespace(crash=lambda _, error: self.crashes.append(error)),
             config=SimpleNamespace(
-                webhook_origins=(), data_dir=Path("."), environment=Environment({})
+                webhook_origins=(),
+                strict_texts=True,
+                data_dir=Path("."),
+                environment=Environment({}),
             ),
             webhooks=SimpleNamespace(deliverer=SimpleNamespace(wake=self._wake)),
             payments=self._payments(),

@@ -1,4 +1,4 @@
-"""Providers: what they are, their keys (never shown), a test call, draining, cool-downs."""
+"""Providers: what they are, their keys (never shown), a test call, switching off, cool-downs."""
 
 from __future__ import annotations
 
@@ -30,10 +30,9 @@ _Errors = dict[str, str]
 
 
 class Line(msgspec.Struct, frozen=True):
-    """One provider in the list. ``state`` is on, draining or off."""
+    """One provider in the list."""
 
     provider: Provider
-    state: str
     in_flight: int
     keys: int
     usable: bool
@@ -58,7 +57,7 @@ async def listing(visit: Visit) -> Response:
     if wanted == "usable":
         lines = [line for line in lines if line.usable]
     elif wanted == "off":
-        lines = [line for line in lines if line.state != "on"]
+        lines = [line for line in lines if not line.provider.enabled]
     elif wanted == "alert":
         lines = [line for line in lines if line.alert]
     return await visit.render(
@@ -155,7 +154,7 @@ async def _change(visit: Visit, name: str, action: str) -> None:
             await providers.change(
                 conn, known, kek(visit), name, wishes, now_us=now_us, actor=actor
             )
-        elif action in ("enable", "drain"):
+        elif action in ("enable", "disable"):
             await providers.set_enabled(
                 conn, known, name, enabled=action == "enable", now_us=now_us, actor=actor
             )
@@ -249,10 +248,8 @@ def _line(visit: Visit, provider: Provider, own: set[tuple[str, ...]]) -> Line:
     parts = visit.parts
     in_flight = parts.outbound.in_flight(provider.name)
     keys = parts.outbound.keys(provider.name)
-    state = "on" if provider.enabled else "draining" if in_flight else "off"
     return Line(
         provider=provider,
-        state=state,
         in_flight=in_flight,
         keys=len([key for key in keys if key.id != "none"]),
         usable=provider.enabled and bool(keys),

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
-
-import msgspec
 from starlette.responses import Response
 
 from tokenmarket.accounts.admin import NotThere, Refused, Taken
 from tokenmarket.billing import statement
-from tokenmarket.core.csv_rows import CONTENT_TYPE, csv_text
+from tokenmarket.core.csv_rows import CONTENT_TYPE
 from tokenmarket.core.money import usd_from_nano
+from tokenmarket.payments.position import position
 from tokenmarket.payments.redeem import TooMany
-from tokenmarket.reports.periods import day_start_us, local_day
-from tokenmarket.store import invoices, orders, redeem
-from tokenmarket.store.money import NEVER_US
-from tokenmarket.store.statements import Place, Wanted, balance_and_debt, buckets
+from tokenmarket.reports.statement_csv import chosen_lines, statement_csv
+from tokenmarket.store import orders, redeem
+from tokenmarket.store.statements import Place, Wanted, balance_and_debt
 from tokenmarket.web.pages.console.billing_forms import amount_nano, org_id
 from tokenmarket.web.site import formats
 from tokenmarket.web.site.pages import Page
@@ -23,42 +20,15 @@ from tokenmarket.web.site.policy import member
 from tokenmarket.web.site.visit import Visit
 
 PAGE_LINES = 50
-CSV_LINES_MAX = 100_000
-_CSV_CHUNK = 1_000
-_names = msgspec.json.Decoder(list[str])
 
 
 async def overview(visit: Visit) -> Response:
     """The balance and what it is made of."""
-    org = org_id(visit)
-    await visit.parts.wallet.flush()
-    first = local_day(visit.now_us, visit.time_zone).replace(day=1)
-    start_us = day_start_us(first, visit.time_zone)
-    async with visit.parts.database.read() as conn:
-        balance_nano, debt_nano = await balance_and_debt(conn, org)
-        found = await buckets(conn, org)
-        before_nano, _ = await invoices.consumed(conn, org, start_us)
-        all_nano, _ = await invoices.consumed(conn, org, NEVER_US)
+    org, parts = org_id(visit), visit.parts
+    found = await position(parts.database, parts.wallet, org, visit.time_zone, visit.now_us)
+    async with parts.database.read() as conn:
         latest = await orders.orders_of(conn, org, limit=10)
-    return await visit.render(
-        "console/billing/overview.html",
-        balance_nano=balance_nano,
-        debt_nano=debt_nano,
-        held_nano=(await visit.parts.wallet.balance(org)).held_nano,
-        month_nano=all_nano - before_nano,
-        month_day=first.isoformat(),
-        buckets=[
-            {
-                "kind": one.kind,
-                "balance_nano": one.balance_nano,
-                "expires_us": one.expires_us,
-                "models": _names.decode(one.scope) if one.scope else [],
-            }
-            for one in found
-        ],
-        never_us=NEVER_US,
-        orders=latest,
-    )
+    return await visit.render("console/billing/overview.html", position=found, orders=latest)
 
 
 # ---------------------------------------------------------------------------------- the statement
@@ -69,7 +39,11 @@ async def ledger(visit: Visit) -> Response:
     org = org_id(visit)
     await visit.parts.wallet.flush()
     chosen = {name: visit.query.get(name, "") for name in ("kind", "from", "to")}
-    wanted, problem = _wanted(visit, chosen)
+    wanted, problem = Wanted(0, 0), ""
+    try:
+        wanted = _wanted(visit, chosen)
+    except Refused as error:
+        problem = visit._(str(error))
     place = _place(visit.query.get("after", ""))
     async with visit.parts.database.read() as conn:
         page = await statement.page(conn, org, wanted, place, PAGE_LINES)
@@ -91,55 +65,22 @@ async def ledger(visit: Visit) -> Response:
 
 async def ledger_csv(visit: Visit) -> Response:
     """All lines of the choice; times have their offset, the head names the zone."""
-    org = org_id(visit)
     await visit.parts.wallet.flush()
     chosen = {name: visit.query.get(name, "") for name in ("kind", "from", "to")}
-    wanted, problem = _wanted(visit, chosen)
-    if problem:
-        return visit.redirect(visit.url("@/billing/ledger"), flash=("bad", problem))
-    lines: list[statement.Line] = []
-    place: Place | None = None
-    async with visit.parts.database.read() as conn:
-        while True:
-            page = await statement.page(conn, org, wanted, place, _CSV_CHUNK)
-            lines += page.lines
-            place = page.next_place
-            if place is None:
-                break
-            if len(lines) >= CSV_LINES_MAX:
-                text = visit._("More than 100,000 lines: choose fewer days.")
-                return visit.redirect(visit.url("@/billing/ledger"), flash=("bad", text))
     zone = visit.time_zone
-    head = (f"time ({zone.key})", "kind", "amount_usd", "balance_after_usd", "reference", "reason")
-    rows = [
-        (
-            formats.iso(zone, line.ts_us),
-            line.kind,
-            usd_from_nano(line.amount_nano),
-            usd_from_nano(line.balance_nano),
-            line.ref,
-            line.reason,
-        )
-        for line in lines
-    ]
-    return visit.file(csv_text([head, *rows]), CONTENT_TYPE, "statement.csv")
-
-
-def _wanted(visit: Visit, chosen: dict[str, str]) -> tuple[Wanted, str]:
-    """The lines of a choice, and what is wrong with it."""
-    kind = chosen["kind"] if chosen["kind"] in statement.KINDS else ""
     try:
-        first = date.fromisoformat(chosen["from"]) if chosen["from"] else None
-        last = date.fromisoformat(chosen["to"]) if chosen["to"] else None
-        from_us = 0 if first is None else day_start_us(first, visit.time_zone)
-        to_us = NEVER_US
-        if last is not None:
-            to_us = day_start_us(last + timedelta(days=1), visit.time_zone)
-    except (ValueError, OverflowError):
-        return Wanted(0, 0), visit._("Write days as in 2026-11-24.")
-    if first is not None and last is not None and last < first:
-        return Wanted(0, 0), visit._("The last day is before the first.")
-    return Wanted(from_us, to_us, kind), ""
+        wanted = _wanted(visit, chosen)
+        async with visit.parts.database.read() as conn:
+            text = await statement_csv(conn, org_id(visit), wanted, zone)
+    except Refused as error:
+        return visit.redirect(visit.url("@/billing/ledger"), flash=("bad", visit._(str(error))))
+    return visit.file(text, CONTENT_TYPE, "statement.csv")
+
+
+def _wanted(visit: Visit, chosen: dict[str, str]) -> Wanted:
+    """The lines of a choice. Raises Refused."""
+    kind = chosen["kind"] if chosen["kind"] in statement.KINDS else ""
+    return chosen_lines(kind, chosen["from"], chosen["to"], visit.time_zone)
 
 
 def _place(text: str) -> Place | None:

@@ -15,8 +15,8 @@ from tokenmarket.payments.invoice_files import csv_file, pdf_file
 from tokenmarket.payments.invoicing import Legal
 from tokenmarket.store import invoices
 from tokenmarket.store.invoices import InvoiceRow
+from tokenmarket.web.invoice_sheet import sheet_of
 from tokenmarket.web.pages.console.billing_forms import org_id
-from tokenmarket.web.pages.console.invoice_sheet import sheet_of
 from tokenmarket.web.site.pages import Page
 from tokenmarket.web.site.policy import member
 from tokenmarket.web.site.visit import Visit

@@ -3,73 +3,85 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Protocol
+from zoneinfo import ZoneInfo
 
 from tokenmarket.payments.invoice_files import Sheet
 from tokenmarket.payments.invoicing import LATE, OTHER, REFUNDS, Line, document_of
 from tokenmarket.store.invoices import InvoiceRow
 from tokenmarket.web.site import formats
-from tokenmarket.web.site.visit import UTC_ZONE, Visit
+
+_UTC = ZoneInfo("UTC")
 
 
-def sheet_of(visit: Visit, row: InvoiceRow) -> Sheet:
+class Reader(Protocol):
+    """Whose language it is in: the visitor of a page, or who asks by API."""
+
+    @property
+    def lang(self) -> str: ...
+
+    def _(self, english: str, /, **values: object) -> str: ...
+
+
+def sheet_of(reader: Reader, row: InvoiceRow) -> Sheet:
     """Amounts have all their digits: they add up as they stand."""
     document = document_of(row)
     buyer = document.buyer
-    what = visit._("Credit note") if row.kind == "credit_note" else visit._("Invoice")
-    rows = [_row(visit, line) for line in document.lines]
-    totals = [(visit._("Consumed"), _money(visit, row.consumed_nano))]
+    what = reader._("Credit note") if row.kind == "credit_note" else reader._("Invoice")
+    rows = [_row(reader, line) for line in document.lines]
+    totals = [(reader._("Consumed"), _money(reader, row.consumed_nano))]
     if row.covered_nano:
-        totals.append((visit._("Paid by credit"), _money(visit, -row.covered_nano)))
-    totals.append((visit._("Paid from the balance"), _money(visit, row.total_nano)))
+        totals.append((reader._("Paid by credit"), _money(reader, -row.covered_nano)))
+    totals.append((reader._("Paid from the balance"), _money(reader, row.total_nano)))
     return Sheet(
         title=f"{what} {row.number}",
         facts=[
-            (visit._("Month"), row.period),
-            (visit._("Time zone"), row.time_zone),
-            (visit._("Issued"), f"{formats.day(UTC_ZONE, row.issued_us)} UTC"),
-            (visit._("Currency"), "USD"),
+            (reader._("Month"), row.period),
+            (reader._("Time zone"), row.time_zone),
+            (reader._("Issued"), f"{formats.day(_UTC, row.issued_us)} UTC"),
+            (reader._("Currency"), "USD"),
         ],
         parties=[
             (
-                visit._("From"),
+                reader._("From"),
                 [part.strip() for part in document.issuer.split(";") if part.strip()],
             ),
             (
-                visit._("To"),
+                reader._("To"),
                 [part for part in (buyer.name, *buyer.address.splitlines(), buyer.tax_id) if part],
             ),
         ],
         heads=(
-            visit._("Model"),
-            visit._("Unit"),
-            visit._("Quantity"),
-            visit._("Unit price"),
-            visit._("Amount"),
+            reader._("Model"),
+            reader._("Unit"),
+            reader._("Quantity"),
+            reader._("Unit price"),
+            reader._("Amount"),
         ),
         rows=rows,
         totals=totals,
         notes=[
-            visit._("Charges of the month, without tax. The balance was paid in advance."),
+            reader._("Charges of the month, without tax. The balance was paid in advance."),
         ],
     )
 
 
-def _row(visit: Visit, line: Line) -> tuple[str, str, str, str, str]:
-    amount = _money(visit, line.amount_nano)
-    count = formats.number(visit.lang, Decimal(line.quantity)) if line.quantity else ""
+def _row(reader: Reader, line: Line) -> tuple[str, str, str, str, str]:
+    amount = _money(reader, line.amount_nano)
+    count = formats.number(reader.lang, Decimal(line.quantity)) if line.quantity else ""
     if line.kind == LATE:
-        return visit._("Earlier months, booked later"), "", "", "", amount
+        return reader._("Earlier months, booked later"), "", "", "", amount
     if line.kind == REFUNDS:
-        return line.model, visit._("Refunds"), count, "", amount
+        return line.model, reader._("Refunds"), count, "", amount
     if line.kind == OTHER:
-        return line.model, visit._("Requests without price lines"), count, "", amount
-    per = formats.number(visit.lang, line.per)
+        return line.model, reader._("Requests without price lines"), count, "", amount
+    per = formats.number(reader.lang, line.per)
     price = f"${line.usd}" if line.per == 1 else f"${line.usd} / {per}"
-    return line.model, _unit(visit, line.unit), count, price, amount
+    return line.model, _unit(reader, line.unit), count, price, amount
 
 
-def _unit(visit: Visit, name: str) -> str:
-    _ = visit._
+def _unit(reader: Reader, name: str) -> str:
+    _ = reader._
     return {
         "input_token": _("input"),
         "cached_input_token": _("cached input"),
@@ -94,5 +106,5 @@ def _unit(visit: Visit, name: str) -> str:
     }.get(name, name)
 
 
-def _money(visit: Visit, nano: int) -> str:
-    return formats.money(visit.lang, nano)
+def _money(reader: Reader, nano: int) -> str:
+    return formats.money(reader.lang, nano)
