@@ -11,7 +11,7 @@ from tokenmarket.accounts.admin import Taken
 from tokenmarket.core import ids
 from tokenmarket.core.errors import ApiError
 from tokenmarket.core.money import nano_from_usd, usd_from_nano
-from tokenmarket.core.wording import said_by, say
+from tokenmarket.core.wording import said_by
 from tokenmarket.payments.gateway import Unreachable
 from tokenmarket.payments.position import position
 from tokenmarket.payments.redeem import TooMany
