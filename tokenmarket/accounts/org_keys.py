@@ -16,7 +16,7 @@ from tokenmarket.billing import periods
 from tokenmarket.core import ids
 from tokenmarket.core.wording import say
 from tokenmarket.store import accounts as rows
-from tokenmarket.store import usage_rollup
+from tokenmarket.store import usage_sums
 from tokenmarket.store.accounts import KeyRow
 from tokenmarket.store.database import Connection
 from tokenmarket.store.usage_rollup import QUARTER_US, Filters
@@ -148,7 +148,7 @@ async def _spent(
 ) -> dict[str, int]:
     to_us = now_us - now_us % QUARTER_US + QUARTER_US
     filters = Filters(keys=None if keys is None else tuple(keys))
-    sums = await usage_rollup.sums(conn, org_id, from_us, to_us, ["key_id"], filters)
+    sums = await usage_sums.sums(conn, org_id, from_us, to_us, ["key_id"], filters)
     return {str(row["key_id"]): int(row["charge_nano"]) for row in sums}
 
 

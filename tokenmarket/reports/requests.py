@@ -18,7 +18,13 @@ from tokenmarket.receipts import document, gather, shown
 from tokenmarket.reports.asking import Asked, Span
 from tokenmarket.reports.names import Names, filters_of
 from tokenmarket.reports.periods import days_of
-from tokenmarket.store import report_ledger, report_names, report_rows
+from tokenmarket.store import (
+    report_counts,
+    report_ledger,
+    report_names,
+    report_rows,
+    report_search,
+)
 from tokenmarket.store.database import Connection, Database
 from tokenmarket.store.money import receipt_json
 from tokenmarket.store.money_ledger import Transfer
@@ -55,11 +61,13 @@ class Line(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """One page. ``running`` is not empty on the first page only."""
+    """One page. ``running`` is not empty on the first page only. ``searched_to_us``: there may be
+    more that is older than this, which the next page searches."""
 
     running: list[Line]
     lines: list[Line]
     next_place: Place | None
+    searched_to_us: int | None = None
 
 
 class Column(NamedTuple):
@@ -69,6 +77,14 @@ class Column(NamedTuple):
     to_us: int
     requests: int
     failed: int
+
+
+class Histogram(NamedTuple):
+    """``counted_from_us``: where it begins, because what is older was not counted; None: it is
+    of the whole time."""
+
+    columns: list[Column]
+    counted_from_us: int | None
 
 
 class Told(NamedTuple):
@@ -116,12 +132,13 @@ class Requests:
                 running = await self._running_lines(conn, org_id, search)
             if asked.status == "running":
                 return Listing(running, [], None)
-            page = await report_rows.page(conn, search, min(limit, PAGE_MAX))
+            page = await report_search.page(conn, search, min(limit, PAGE_MAX))
         ended = {row.request_id for row in page.rows}
         return Listing(
             [line for line in running if line.request_id not in ended],
             [line_of(row) for row in page.rows],
             page.next_place,
+            page.searched_to_us,
         )
 
     async def histogram(
@@ -130,15 +147,23 @@ class Requests:
         asked: Asked,
         names: Names | None = None,
         models: tuple[str, ...] = (),
-    ) -> list[Column] | None:
-        """Finished requests over the time asked for; None: too many to count one by one."""
+    ) -> Histogram | None:
+        """Finished requests over the time asked for. None: running ones or a beginning of an id
+        are asked for, or a cost or latency among all organizations."""
         if asked.status == "running":
             return None
         search = search_of(org_id, asked, names, models)
         bucketing = _columns_of(asked.span)
         async with self._database.read() as conn:
-            counted = await report_rows.histogram(conn, search, bucketing)
-        return None if counted is None else _filled(counted, bucketing, asked.span)
+            counted = await report_counts.histogram(conn, search, bucketing)
+        if counted is None:
+            return None
+        columns = _filled(counted.rows, bucketing, asked.span)
+        if counted.from_us <= search.from_us:
+            return Histogram(columns, None)
+        columns = [column for column in columns if column.to_us > counted.from_us]
+        columns[0] = columns[0]._replace(from_us=max(columns[0].from_us, counted.from_us))
+        return Histogram(columns, counted.from_us)
 
     async def one(self, org_id: str, request_id: str) -> Told | None:
         """None for an unknown id and for another organisation's."""

@@ -11,10 +11,11 @@ from tokenmarket.billing.wallet import Wallet
 from tokenmarket.exchange import Exchange
 from tokenmarket.reports.requests import Requests
 from tokenmarket.reports.routes import SAMPLE_S, Counter, RouteMeasurements
-from tokenmarket.store import usage_rollup
+from tokenmarket.store import usage_rolling
 from tokenmarket.store.database import Database
 
 ROLL_UP_S = 5.0  # how often is looked whether there is enough to roll up
+ROLL_UP_ROWS = 2_000  # are enough: every question reads what is not rolled up row by row
 ROLL_UP_AGE_S = 60.0  # then with whatever there is
 PAUSE_S = 0.05  # between two batches, for whoever else wants to write
 
@@ -86,22 +87,22 @@ class Reports:
         """A rollup that does not count what is behind it is made anew."""
         try:
             async with self._database.read() as conn:
-                complete = await usage_rollup.is_complete(conn)
+                complete = await usage_rolling.is_complete(conn)
             if not complete:
                 async with self._database.begin() as conn:
-                    await usage_rollup.forget(conn)
+                    await usage_rolling.forget(conn)
             await self.catch_up()
         except Exception as error:
             self._failed("roll_up", error)
 
     async def _waiting(self) -> bool:
         async with self._database.read() as conn:
-            newest = await usage_rollup.newest_row(conn)
-            return newest - await usage_rollup.rolled_up(conn) >= usage_rollup.BATCH_ROWS
+            newest = await usage_rolling.newest_row(conn)
+            return newest - await usage_rolling.rolled_up(conn) >= ROLL_UP_ROWS
 
     async def catch_up(self) -> None:
         """Roll up everything that has been posted."""
         while True:
-            if not await usage_rollup.roll_up(self._database):
+            if not await usage_rolling.roll_up(self._database):
                 return
             await asyncio.sleep(PAUSE_S)

@@ -16,11 +16,13 @@ from tokenmarket.reports.asking import Asked, Span, before
 from tokenmarket.reports.names import Names, filters_of
 from tokenmarket.reports.periods import day_of_bucket, days_of
 from tokenmarket.store.database import Database
-from tokenmarket.store.usage_rollup import Filters, sums
+from tokenmarket.store.usage_rollup import Filters, narrowed
+from tokenmarket.store.usage_sums import SumRow, is_series, sums
 
 GROUPS: Final = ("day", "model", "key", "member", "team", "provider", "operation")
 METRICS: Final = ("charge", "requests", "tokens")
 SERIES_MAX: Final = 5
+OTHERS: Final = "\x00"  # no id is that
 
 # what is asked of SQL for a group
 _COLUMN: Final = {
@@ -71,7 +73,7 @@ class Row(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """One group on one day."""
+    """One group on one day; OTHERS: all that have no cell of their own."""
 
     day: date
     name: str
@@ -105,39 +107,74 @@ class Series(NamedTuple):
 
 
 async def usage(
-    database: Database, org_id: str | None, asked: Asked, group: str, names: Names | None
+    database: Database,
+    org_id: str | None,
+    asked: Asked,
+    group: str,
+    names: Names | None,
+    metric: str | None = None,
 ) -> Usage:
-    """``group`` is one of GROUPS. Members and teams need names."""
+    """``group`` is one of GROUPS. Members and teams need names. With a ``metric`` the cells are
+    those of its chart: of the greatest groups, and of all others together."""
     span, earlier = asked.span, before(asked.span)
     filters = filters_of(asked, names, ())
-    named = _namer(group, names)
     column = _COLUMN[group]
+    named = _namer(group, names)
+    days = days_of(span.zone, span.from_us, span.to_us)
+
     async with database.read() as conn:
-        now = await sums(
-            conn,
-            org_id,
-            span.from_us,
-            span.to_us,
-            (column,),
-            filters,
-            days_of(span.zone, span.from_us, span.to_us),
-        )
         then = await sums(conn, org_id, earlier.from_us, earlier.to_us, (column,), filters)
-    cells = [
-        Cell(day_of_bucket(int(row["bucket"])), named(str(row[column])), _sums(row)) for row in now
-    ]
-    past: defaultdict[str, Sums] = defaultdict(Sums)
-    for row in then:
-        name = named(str(row[column]))
-        past[name] = added((past[name], _sums(row)))
+        if metric is None or not is_series((column,), filters):
+            found = await sums(conn, org_id, span.from_us, span.to_us, (column,), filters, days)
+            cells = _folded(_cell(row, named(str(row[column]))) for row in found)
+            now = [(cell.name, cell.sums) for cell in cells]
+            by_date = [cell._replace(name=OTHERS) for cell in cells]
+        else:
+            found = await sums(conn, org_id, span.from_us, span.to_us, (column,), filters)
+            now = [(named(str(row[column])), _sums(row)) for row in found]
+            cells: list[Cell] = []
+            for name in _greatest(now, metric):  # several keys of a member are added up by SQL
+                values = [one for row in found if named(one := str(row[column])) == name]
+                some = narrowed(filters, column, tuple(values))
+                daily = await sums(conn, org_id, span.from_us, span.to_us, (), some, days)
+                cells += [_cell(row, name) for row in daily]
+            daily = await sums(conn, org_id, span.from_us, span.to_us, (), filters, days)
+            by_date = [_cell(row, OTHERS) for row in daily]
+            cells = _folded([*cells, *_others(by_date, cells)])
+    present, past = _by_name(now), _by_name([(named(str(row[column])), _sums(row)) for row in then])
     return Usage(
         span,
         group,
-        _days(cells, span) if group == "day" else _groups(cells, past),
-        added(cell.sums for cell in cells),
+        _days(by_date) if group == "day" else _groups(present, past),
+        added(present.values()),
         added(past.values()),
-        _folded(cells),
+        cells,
     )
+
+
+def _cell(row: SumRow, name: str) -> Cell:
+    return Cell(day_of_bucket(int(row["bucket"])), name, _sums(row))
+
+
+def _by_name(some: Iterable[tuple[str, Sums]]) -> dict[str, Sums]:
+    found: defaultdict[str, list[Sums]] = defaultdict(list)
+    for name, one in some:
+        found[name].append(one)
+    return {name: added(those) for name, those in found.items()}
+
+
+def _greatest(some: Iterable[tuple[str, Sums]], metric: str) -> list[str]:
+    totals = {name: one.of(metric) for name, one in _by_name(some).items()}
+    names = sorted((name for name in totals if totals[name]), key=lambda one: (-totals[one], one))
+    return names[:SERIES_MAX]
+
+
+def _others(whole: list[Cell], shown: list[Cell]) -> list[Cell]:
+    """What is left of each day."""
+    left = {cell.day: cell.sums for cell in whole}
+    for cell in shown:
+        left[cell.day] = Sums(*(a - b for a, b in zip(left[cell.day], cell.sums, strict=True)))
+    return [Cell(day, OTHERS, some) for day, some in left.items() if some.requests]
 
 
 async def total(
@@ -151,20 +188,18 @@ async def total(
 
 def series(report: Usage, metric: str) -> list[Series]:
     """The five greatest groups, and the others as one."""
-    totals: defaultdict[str, int] = defaultdict(int)
-    for cell in report.cells:
-        totals[cell.name] += cell.sums.of(metric)
-    names = sorted((name for name in totals if totals[name]), key=lambda one: (-totals[one], one))
-    shown = names[:SERIES_MAX]
+    named = [(cell.name, cell.sums) for cell in report.cells if cell.name != OTHERS]
+    shown = _greatest(named, metric)
     days = {day: index for index, day in enumerate(report.days)}
-    values: dict[str | None, list[int]] = {name: [0] * len(days) for name in shown}
-    if len(names) > SERIES_MAX:
-        values[None] = [0] * len(days)
+    values: dict[str, list[int]] = {name: [0] * len(days) for name in (*shown, OTHERS)}
     for cell in report.cells:
-        amount = cell.sums.of(metric)
-        if amount:
-            values[cell.name if cell.name in values else None][days[cell.day]] += amount
-    return [Series(name, sum(found), found) for name, found in values.items()]
+        values[cell.name if cell.name in values else OTHERS][days[cell.day]] += cell.sums.of(metric)
+    if not any(values[OTHERS]):
+        del values[OTHERS]
+    return [
+        Series(None if name == OTHERS else name, sum(found), found)
+        for name, found in values.items()
+    ]
 
 
 def by_day(report: Usage) -> list[Sums]:
@@ -175,7 +210,7 @@ def by_day(report: Usage) -> list[Sums]:
     return [added(found[day]) for day in report.days]
 
 
-def _sums(row: dict[str, int | str]) -> Sums:
+def _sums(row: SumRow) -> Sums:
     return Sums(*(int(row[name]) for name in Sums._fields))
 
 
@@ -188,27 +223,20 @@ def _namer(group: str, names: Names | None) -> Callable[[str], str]:
     return str
 
 
-def _groups(cells: list[Cell], past: dict[str, Sums]) -> list[Row]:
+def _groups(present: dict[str, Sums], past: dict[str, Sums]) -> list[Row]:
     """Groups of the time before that have nothing now are rows too."""
-    present: defaultdict[str, list[Sums]] = defaultdict(list)
-    for cell in cells:
-        present[cell.name].append(cell.sums)
     rows = [
-        Row(name, added(present.get(name, ())), past.get(name, Sums()))
-        for name in {*present, *past}
+        Row(name, present.get(name, Sums()), past.get(name, Sums())) for name in {*present, *past}
     ]
     return sorted(rows, key=lambda row: (-row.sums.charge_nano, -row.sums.requests, row.name))
 
 
-def _days(cells: list[Cell], span: Span) -> list[Row]:
+def _days(cells: list[Cell]) -> list[Row]:
     """Days with usage, in their order."""
-    found: defaultdict[date, list[Sums]] = defaultdict(list)
-    for cell in cells:
-        found[cell.day].append(cell.sums)
-    return [Row(day.isoformat(), added(found[day]), Sums()) for day in sorted(found)]
+    return [Row(cell.day.isoformat(), cell.sums, Sums()) for cell in _folded(cells)]
 
 
-def _folded(cells: list[Cell]) -> list[Cell]:
+def _folded(cells: Iterable[Cell]) -> list[Cell]:
     """One cell per day and group: several keys may be one member's."""
     found: defaultdict[tuple[date, str], list[Sums]] = defaultdict(list)
     for cell in cells:

@@ -1,13 +1,12 @@
-"""The search over finished requests, newest first.
+"""Rows of finished requests as lists show them, and the operator's search over all organizations.
 
 What a reader must know:
 
 * Pages go by place (time, id), never by number: a page stays itself while requests come in.
 * ``usage_event`` has one index for this, (org_id, accepted_us); every request would pay for more.
-  A search for something rare would read a year through it. So the rollup says in which
-  quarter-hours there is a match at all, and only those are read; what is not rolled up yet is found
-  by rowid. The same serves the operator's search over all organisations.
-* ``charge_max_nano`` and ``duration_max_us`` of the rollup do that for "cost over", "latency over".
+  How one organization's requests are found nevertheless is ``report_search``.
+* Over all organizations the rollup says in which quarter-hours there is a match at all, and only
+  those are read; what is not rolled up yet is found by rowid.
 """
 
 from __future__ import annotations
@@ -22,22 +21,18 @@ from tokenmarket.store.money import usage_event
 from tokenmarket.store.task_tables import task
 from tokenmarket.store.usage_rollup import (
     QUARTER_US,
-    Bucketing,
     Filters,
-    bucket,
     by_rowid,
     duration,
     matches,
     of_org,
     rolled_up_to,
     rowid,
-    sums,
     usage_rollup,
 )
 
 BUCKETS_AT_ONCE: Final = 64
 BUCKETS_MAX: Final = 512  # a page reads no more; the next one goes on from there
-COUNTED_MAX: Final = 100_000  # requests read one by one to count those above a cost or latency
 
 
 class Place(NamedTuple):
@@ -82,10 +77,12 @@ class EventRow(NamedTuple):
 
 
 class Page(NamedTuple):
-    """``next_place`` is None at the end."""
+    """``next_place`` is None at the end. ``searched_to_us``: the search ended at its bound, with
+    what is not older than this."""
 
     rows: list[EventRow]
     next_place: Place | None
+    searched_to_us: int | None = None
 
 
 class TaskEntry(NamedTuple):
@@ -100,39 +97,33 @@ class TaskEntry(NamedTuple):
     receipt: str
 
 
-_columns = [usage_event.c[name] for name in EventRow._fields]
-_newest_first = (usage_event.c.accepted_us.desc(), usage_event.c.request_id.desc())
+event_columns = [usage_event.c[name] for name in EventRow._fields]
+newest_first = (usage_event.c.accepted_us.desc(), usage_event.c.request_id.desc())
 
 
-async def page(conn: Connection, search: Search, limit: int) -> Page:
-    """At most ``limit`` requests, newest first."""
-    if search.id_prefix:
-        return _page(await _read(conn, by_id_query(search, limit + 1)), limit)
-    if search.org_id is not None and not _picky(search):
-        return _page(await _read(conn, by_time_query(search, limit + 1)), limit)
-    return await _picked(conn, search, limit)
-
-
-def _picky(search: Search) -> bool:
+def picky(search: Search) -> bool:
+    """Whether not everything is asked for."""
     thresholds = search.charge_min_nano or search.duration_min_us
     return bool(thresholds) or search.filters != Filters()
 
 
-def _page(rows: list[EventRow], limit: int) -> Page:
+def cut(rows: list[EventRow], limit: int) -> Page:
+    """The first ones; there is a next page if there are more."""
     last = rows[limit - 1] if len(rows) > limit else None
     return Page(rows[:limit], None if last is None else Place(last.accepted_us, last.request_id))
 
 
-async def _read(conn: Connection, query: Select[Any]) -> list[EventRow]:
+async def read(conn: Connection, query: Select[Any]) -> list[EventRow]:
+    """Of a query of ``event_columns``."""
     return [EventRow(*row) for row in (await conn.execute(query)).all()]
 
 
 def by_time_query(search: Search, limit: int) -> Select[Any]:
-    """One organisation, everything: straight through its index."""
+    """One organization, straight through its index."""
     return (
-        select(*_columns)
-        .where(usage_event.c.org_id == search.org_id, *_within(search))
-        .order_by(*_newest_first)
+        select(*event_columns)
+        .where(usage_event.c.org_id == search.org_id, *_within(search), *row_conditions(search))
+        .order_by(*newest_first)
         .limit(limit)
     )
 
@@ -141,12 +132,12 @@ def by_id_query(search: Search, limit: int) -> Select[Any]:
     """Ids sort by time and the index of the key finds a beginning of one."""
     prefix = search.id_prefix
     query = (
-        select(*_columns)
+        select(*event_columns)
         .where(
             usage_event.c.request_id >= prefix,
             usage_event.c.request_id < prefix + "\x7f",
             *of_org(search.org_id),
-            *_conditions(search),
+            *row_conditions(search),
         )
         .order_by(usage_event.c.request_id.desc())
         .limit(limit)
@@ -173,7 +164,8 @@ def _after(place: Place) -> ColumnElement[bool]:
     )
 
 
-def _conditions(search: Search) -> list[ColumnElement[bool]]:
+def row_conditions(search: Search) -> list[ColumnElement[bool]]:
+    """What a row must have, but for its time and organization."""
     found = matches(search.filters, usage_event)
     if search.charge_min_nano:
         found.append(usage_event.c.charge_nano >= search.charge_min_nano)
@@ -185,9 +177,10 @@ def _conditions(search: Search) -> list[ColumnElement[bool]]:
 # ------------------------------------------------------------------------------- by quarter-hours
 
 
-async def _picked(conn: Connection, search: Search, limit: int) -> Page:
-    """What is not rolled up, and quarter-hours with a match, newest first, until it is enough."""
-    found = {row.request_id: row for row in await _read(conn, tail_query(search, limit + 1))}
+async def page_of_all(conn: Connection, search: Search, limit: int) -> Page:
+    """Of all organizations: what is not rolled up, and quarter-hours with a match, newest first,
+    until it is enough."""
+    found = {row.request_id: row for row in await read(conn, tail_query(search, limit + 1))}
     from_buckets = seen = 0
     below_us = search.to_us
     if search.before is not None:
@@ -197,7 +190,7 @@ async def _picked(conn: Connection, search: Search, limit: int) -> Page:
         if not buckets:
             break
         for start_us, orgs in buckets.items():
-            rows = await _read(conn, bucket_query(search, start_us, orgs, limit + 1))
+            rows = await read(conn, bucket_query(search, start_us, orgs, limit + 1))
             found.update((row.request_id, row) for row in rows)
             from_buckets += len(rows)
             seen += 1
@@ -207,8 +200,9 @@ async def _picked(conn: Connection, search: Search, limit: int) -> Page:
     rows = sorted(found.values(), key=lambda row: (row.accepted_us, row.request_id), reverse=True)
     if from_buckets <= limit and seen >= BUCKETS_MAX:
         # older ones among what is not rolled up come again when their time is reached
-        return Page([row for row in rows if row.accepted_us >= below_us], Place(below_us, ""))
-    return _page(rows, limit)
+        kept = [row for row in rows if row.accepted_us >= below_us]
+        return cut(kept, limit) if len(kept) > limit else Page(kept, Place(below_us, ""), below_us)
+    return cut(rows, limit)
 
 
 async def _buckets(conn: Connection, search: Search, below_us: int) -> dict[int, list[str]]:
@@ -271,14 +265,14 @@ def bucket_query(search: Search, start_us: int, orgs: Sequence[str], limit: int)
     """The matches of one quarter-hour."""
     at = usage_event.c.accepted_us
     query = (
-        select(*_columns)
+        select(*event_columns)
         .where(
             usage_event.c.org_id.in_(orgs),
             at >= start_us,
             at < min(start_us + QUARTER_US, search.to_us),
-            *_conditions(search),
+            *row_conditions(search),
         )
-        .order_by(*_newest_first)
+        .order_by(*newest_first)
         .limit(limit)
     )
     return query if search.before is None else query.where(_after(search.before))
@@ -288,56 +282,21 @@ def tail_query(search: Search, limit: int) -> Select[Any]:
     """Matches among what is not rolled up yet."""
     at = by_rowid(usage_event.c.accepted_us)
     query = (
-        select(*_columns)
+        select(*event_columns)
         .where(
             rowid > rolled_up_to,
             at >= search.from_us,
             at < search.to_us,
             *of_org(search.org_id),
-            *_conditions(search),
+            *row_conditions(search),
         )
-        .order_by(*_newest_first)
+        .order_by(*newest_first)
         .limit(limit)
     )
     return query if search.before is None else query.where(_after(search.before))
 
 
-# --------------------------------------------------------------------------------------- counting
-
-
-async def histogram(
-    conn: Connection, search: Search, bucketing: Bucketing
-) -> list[tuple[int, int, int]] | None:
-    """(bucket, requests, failed) of a search, without regard to its place. None: those above a
-    cost or latency are too many to be counted one by one, or a beginning of an id is looked for."""
-    if search.id_prefix:
-        return None
-    if not search.charge_min_nano and not search.duration_min_us:
-        rows = await sums(
-            conn, search.org_id, search.from_us, search.to_us, (), search.filters, bucketing
-        )
-        return [(int(row["bucket"]), int(row["requests"]), int(row["failed"])) for row in rows]
-    if search.org_id is None:
-        return None
-    query = select(func.coalesce(func.sum(usage_rollup.c.requests), 0)).where(
-        *_bucket_conditions(search),
-        usage_rollup.c.org_id == search.org_id,
-        usage_rollup.c.start_us < search.to_us,
-    )
-    if int((await conn.execute(query)).scalar_one()) > COUNTED_MAX:
-        return None
-    [number] = bucket(usage_event.c.accepted_us, bucketing)
-    good = func.sum(usage_event.c.status == "succeeded")
-    counted = (
-        select(number, func.count(), func.count() - good)
-        .where(
-            usage_event.c.org_id == search.org_id,
-            *_within(search._replace(before=None)),
-            *_conditions(search),
-        )
-        .group_by(number)
-    )
-    return [(row[0], row[1], int(row[2])) for row in (await conn.execute(counted)).all()]
+# ------------------------------------------------------------------------------------ other rows
 
 
 async def first_bytes_us(conn: Connection, org_id: str, from_us: int, limit: int) -> list[int]:

@@ -1,55 +1,56 @@
-"""Usage added up per quarter-hour and per hour, and sums over any time that equal the raw rows'.
+"""Usage added up: per quarter-hour and hour in every detail, and as series of one thing over time.
 
 What a reader must know:
 
 * ``usage_event`` is only ever added to, in the order of its rowid. ``meta.usage_rolled_up`` is the
-  last rowid that is in ``usage_rollup``; ``roll_up`` moves both in one transaction. So a request
-  that ends hours after it began still lands in the quarter-hour of its beginning, and every sum is
-  rollup + the rows behind that rowid: exact at any moment, in one statement.
-* All time zones of today are whole quarter-hours away from UTC; hours serve most of them.
-* It is one ``INSERT ... SELECT`` per few thousand requests. Python sees none of them.
+  last rowid that is added up here; ``usage_rolling.roll_up`` moves both in one transaction. So a
+  request that ends hours after it began still lands in the quarter-hour of its beginning, and every
+  sum is rollup + the rows behind that rowid: exact at any moment (``usage_sums``).
+* ``usage_rollup`` has one row per quarter-hour (and hour) and combination of everything that can be
+  filtered. Where requests are few and various it is nearly as long as ``usage_event``.
+* ``usage_series`` has one row per block of time and *one* model, key, provider, operation, status
+  or error code of an organization (a name), and one for everything (dimension ""). A name has at
+  most 96 quarter-hours a day however many requests there are, and a local day of any zone is at
+  most about ten blocks, of three or one in China and UTC: that is what bounds every report.
+* All time zones of today are whole quarter-hours away from UTC.
 * What was refunded later is not in here: a refund is a movement of the ledger, not usage.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
     Column,
     ColumnElement,
     Index,
-    Select,
     Table,
     Text,
+    UniqueConstraint,
     case,
     func,
-    insert,
     literal,
     literal_column,
     select,
-    union_all,
-    update,
 )
-from sqlalchemy.dialects.sqlite import insert as insert_or_add
 
-from tokenmarket.store.database import Connection, Database
 from tokenmarket.store.money import usage_event
 from tokenmarket.store.tables import int_column as _int
 from tokenmarket.store.tables import meta, metadata
 
 QUARTER_US: Final = 900_000_000
 HOUR_US: Final = 3_600_000_000
+SHIFT_US: Final = 8 * HOUR_US
 DAY_US: Final = 24 * HOUR_US
-BATCH_ROWS: Final = 20_000  # about 50 ms in the SQL thread
+BLOCKS_US: Final = (DAY_US, SHIFT_US, HOUR_US, QUARTER_US)  # widths of ``usage_series``, UTC
 CURSOR: Final = "usage_rolled_up"
 
 DIMENSIONS = ("model", "provider", "key_id", "operation", "status", "error_code")
+EVERYTHING: Final = ""  # the dimension whose only value is ""
 TOKENS = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens")
 SUMS = ("requests", "charge_nano", "uncollected_nano", *TOKENS, "duration_us")
-_NUMBERS = ("failed", *SUMS)
+NUMBERS = ("failed", *SUMS)
 
 
 usage_rollup = Table(
@@ -63,6 +64,31 @@ usage_rollup = Table(
     _int("charge_max_nano"),
     _int("duration_max_us"),
     Index("ix_usage_rollup_width_us", "width_us", "start_us"),
+)
+
+# Numbers for (organization, dimension, value), so that rows of a series are short.
+usage_name = Table(
+    "usage_name",
+    metadata,
+    Column("org_id", Text, primary_key=True, nullable=False),
+    Column("dimension", Text, primary_key=True, nullable=False),
+    Column("value", Text, primary_key=True, nullable=False),
+    _int("id"),
+    UniqueConstraint("id"),
+)
+
+usage_series = Table(
+    "usage_series",
+    metadata,
+    _int("name_id", key=True),
+    _int("width_us", key=True),  # of BLOCKS_US
+    _int("start_us", key=True),
+    *(_int(name) for name in NUMBERS),
+    _int("charge_max_nano"),
+    _int("duration_max_us"),
+    _int("first_us"),  # when the first and the last request came, since the block began
+    _int("last_us"),
+    sqlite_with_rowid=False,
 )
 
 rowid: ColumnElement[int] = literal_column("usage_event.rowid", BigInteger)
@@ -82,6 +108,18 @@ class Filters(NamedTuple):
     statuses: tuple[str, ...] = ()
     error_codes: tuple[str, ...] = ()
 
+    def by_dimension(self) -> dict[str, tuple[str, ...]]:
+        """The values that are wanted, of every dimension that is narrowed."""
+        found = {
+            "model": self.models,
+            "provider": self.providers,
+            "operation": self.operations,
+            "status": self.statuses,
+            "error_code": self.error_codes,
+        }
+        narrowed = {name: values for name, values in found.items() if values}
+        return narrowed if self.keys is None else {**narrowed, "key_id": self.keys}
+
 
 class Bucketing(NamedTuple):
     """Local days or hours: unix time plus an offset that changes at some instants (DST).
@@ -93,217 +131,22 @@ class Bucketing(NamedTuple):
     offsets: tuple[tuple[int, int], ...]
 
 
-async def roll_up(database: Database) -> int:
-    """Add up at most ``BATCH_ROWS`` new requests; how many. Call again until it is 0."""
-    async with database.begin() as conn:
-        done = await rolled_up(conn)
-        newest = await newest_row(conn)
-        if newest <= done:
-            return 0
-        last = min(newest, done + BATCH_ROWS)
-        for width_us in (QUARTER_US, HOUR_US):
-            await _add(conn, width_us, done, last)
-        moved = await conn.execute(update(meta).where(meta.c.name == CURSOR).values(number=last))
-        if moved.rowcount == 0:
-            await conn.execute(insert(meta).values(name=CURSOR, number=last, text=""))
-    return last - done
-
-
-async def _add(conn: Connection, width_us: int, after: int, last: int) -> None:
-    start = usage_event.c.accepted_us - usage_event.c.accepted_us % width_us
-    keys = {
-        "org_id": usage_event.c.org_id,
-        "width_us": literal(width_us, BigInteger),
-        "start_us": start,
-        **{name: usage_event.c[name] for name in DIMENSIONS},
-    }
-    values = {
-        **_raw_sums(),
-        "charge_max_nano": func.max(usage_event.c.charge_nano),
-        "duration_max_us": func.max(duration),
-    }
-    found = (
-        select(*keys.values(), *values.values())
-        .where(rowid > after, rowid <= last)
-        .group_by(usage_event.c.org_id, start, *(usage_event.c[name] for name in DIMENSIONS))
-    )
-    statement = insert_or_add(usage_rollup).from_select([*keys, *values], found)
-    row, new = usage_rollup.c, statement.excluded
-    added = {name: row[name] + new[name] for name in SUMS}
-    # sqlite's max of two values
-    highest = {
-        name: func.max(row[name], new[name]) for name in ("charge_max_nano", "duration_max_us")
-    }
-    await conn.execute(
-        statement.on_conflict_do_update(index_elements=[*keys], set_={**added, **highest})
-    )
-
-
-def _raw_sums() -> dict[str, ColumnElement[int]]:
-    return {
-        "requests": func.count(),
-        **{name: func.sum(usage_event.c[name]) for name in SUMS[1:-1]},
-        "duration_us": func.sum(duration),
-    }
-
-
-async def rolled_up(conn: Connection) -> int:
-    """The last rowid of ``usage_event`` that is in the rollup."""
-    return int((await conn.execute(select(rolled_up_to))).scalar_one())
-
-
-async def newest_row(conn: Connection) -> int:
-    """The last rowid of ``usage_event``; 0 without any."""
-    query = select(func.coalesce(func.max(rowid), 0)).select_from(usage_event)
-    return int((await conn.execute(query)).scalar_one())
-
-
-async def is_complete(conn: Connection) -> bool:
-    """Whether the rollup counts as many requests as lie behind its cursor: false if somebody took
-    rows out of ``usage_event`` or numbered them anew."""
-    hours = select(func.coalesce(func.sum(usage_rollup.c.requests), 0)).where(
-        usage_rollup.c.width_us == HOUR_US
-    )
-    rows = select(func.count()).select_from(usage_event).where(rowid <= rolled_up_to)
-    found = (await conn.execute(select(hours.scalar_subquery(), rows.scalar_subquery()))).one()
-    return int(found[0]) == int(found[1])
-
-
-async def forget(conn: Connection) -> None:
-    """Empty the rollup; ``roll_up`` makes it anew."""
-    await conn.execute(usage_rollup.delete())
-    await conn.execute(update(meta).where(meta.c.name == CURSOR).values(number=0))
+def narrowed(filters: Filters, dimension: str, values: tuple[str, ...]) -> Filters:
+    """With these values of one dimension only."""
+    field = {
+        "model": "models",
+        "provider": "providers",
+        "key_id": "keys",
+        "operation": "operations",
+        "status": "statuses",
+        "error_code": "error_codes",
+    }[dimension]
+    return filters._replace(**{field: values})
 
 
 def matches(filters: Filters, table: Table) -> list[ColumnElement[bool]]:
     """The conditions on ``usage_event`` or ``usage_rollup``, which have the same columns."""
-    columns = table.c
-    lists = (
-        (columns.model, filters.models),
-        (columns.provider, filters.providers),
-        (columns.operation, filters.operations),
-        (columns.status, filters.statuses),
-        (columns.error_code, filters.error_codes),
-    )
-    found: list[ColumnElement[bool]] = [column.in_(some) for column, some in lists if some]
-    if filters.keys is not None:
-        found.append(columns.key_id.in_(filters.keys))
-    return found
-
-
-async def sums(
-    conn: Connection,
-    org_id: str | None,
-    from_us: int,
-    to_us: int,
-    groups: Sequence[str],
-    filters: Filters,
-    bucketing: Bucketing | None = None,
-) -> list[dict[str, int | str]]:
-    """``SUMS`` and ``failed`` over [from_us, to_us) per group; groups are of DIMENSIONS, or
-    ``org_id``. With ``bucketing`` each row has ``bucket`` too: the number of its local day or hour.
-
-    Both times must be whole quarter-hours (ValueError). ``org_id`` None: all, for the operator.
-    """
-    if from_us % QUARTER_US or to_us % QUARTER_US:
-        raise ValueError("sums are over whole quarter-hours")
-    query, names = sums_query(org_id, from_us, to_us, groups, filters, bucketing)
-    rows = (await conn.execute(query)).all()
-    return [
-        dict(zip((*names, *_NUMBERS), _plain(row, len(names)), strict=True))
-        for row in rows
-        if row[-len(SUMS)]
-    ]
-
-
-def sums_query(
-    org_id: str | None,
-    from_us: int,
-    to_us: int,
-    groups: Sequence[str],
-    filters: Filters,
-    bucketing: Bucketing | None,
-) -> tuple[Select[Any], list[str]]:
-    """The query and the names of its groups."""
-    which = (org_id, from_us, to_us, groups, filters, bucketing)
-    both = union_all(_rolled(*which), _tail(*which)).subquery()
-    names = [*groups, *(("bucket",) if bucketing is not None else ())]
-    keys = [both.c[name] for name in names]
-    query = select(*keys, *(func.sum(both.c[name]).label(name) for name in _NUMBERS))
-    if keys:
-        query = query.group_by(*keys).order_by(*keys)
-    return query, names
-
-
-def _plain(row: Sequence[object], keys: int) -> list[int | str]:
-    """SUM of BIGINT is NUMERIC on PostgreSQL."""
-    found: list[int | str] = []
-    for index, value in enumerate(row):
-        found.append(value if index < keys and isinstance(value, str) else int(str(value)))
-    return found
-
-
-def _width_us(from_us: int, to_us: int, bucketing: Bucketing | None) -> int:
-    """Hours, if everything falls on whole hours."""
-    places = [from_us, to_us]
-    if bucketing is not None:
-        places.append(bucketing.size_us)
-        places += [until_us for until_us, _ in bucketing.offsets[:-1]]
-        places += [offset_us for _, offset_us in bucketing.offsets]
-    return QUARTER_US if any(place % HOUR_US for place in places) else HOUR_US
-
-
-def _rolled(
-    org_id: str | None,
-    from_us: int,
-    to_us: int,
-    groups: Sequence[str],
-    filters: Filters,
-    bucketing: Bucketing | None,
-) -> Select[Any]:
-    table = usage_rollup
-    failed = case((table.c.status == "succeeded", 0), else_=table.c.requests)
-    query = select(
-        *(table.c[name] for name in groups),
-        *bucket(table.c.start_us, bucketing),
-        failed.label("failed"),
-        *(table.c[name] for name in SUMS),
-    ).where(
-        table.c.width_us == _width_us(from_us, to_us, bucketing),
-        table.c.start_us >= from_us,
-        table.c.start_us < to_us,
-        *matches(filters, table),
-    )
-    return query if org_id is None else query.where(table.c.org_id == org_id)
-
-
-def _tail(
-    org_id: str | None,
-    from_us: int,
-    to_us: int,
-    groups: Sequence[str],
-    filters: Filters,
-    bucketing: Bucketing | None,
-) -> Select[Any]:
-    """What is not rolled up yet, found by rowid."""
-    table = usage_event
-    measures = {
-        "requests": literal(1, BigInteger),
-        **{name: table.c[name] for name in SUMS[1:-1]},
-        "duration_us": duration,
-    }
-    return select(
-        *(table.c[name] for name in groups),
-        *bucket(table.c.accepted_us, bucketing),
-        case((table.c.status == "succeeded", 0), else_=1).label("failed"),
-        *(measure.label(name) for name, measure in measures.items()),
-    ).where(
-        rowid > rolled_up_to,
-        by_rowid(table.c.accepted_us) >= from_us,
-        by_rowid(table.c.accepted_us) < to_us,
-        *of_org(org_id),
-        *matches(filters, table),
-    )
+    return [table.c[name].in_(values) for name, values in filters.by_dimension().items()]
 
 
 def of_org(org_id: str | None) -> list[ColumnElement[bool]]:

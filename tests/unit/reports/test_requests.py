@@ -15,7 +15,7 @@ from tests.support.money import NOON_US, FakeClock
 from tests.unit.reports.rows import add, event
 from tokenmarket.reports.asking import read_asked
 from tokenmarket.reports.requests import Requests, models_meant
-from tokenmarket.store import usage_rollup
+from tokenmarket.store import usage_rolling
 from tokenmarket.store.database import Database
 from tokenmarket.store.usage_rollup import DAY_US, HOUR_US
 
@@ -102,11 +102,13 @@ async def test_columns_fill_the_time_and_count_everything(
         for number in range(300)
     ]
     await add(database, *rows[:200])
-    await usage_rollup.roll_up(database)
+    await usage_rolling.roll_up(database)
     await add(database, *rows[200:])
     asked = read_asked({"range": name}, ZoneInfo(zone), NOON_US)
-    columns = await desk.requests.histogram("org_a", asked)
-    assert columns is not None
+    found = await desk.requests.histogram("org_a", asked)
+    assert found is not None
+    assert found.counted_from_us is None
+    columns = found.columns
     span = asked.span
     assert (columns[0].from_us, columns[-1].to_us) == (span.from_us, span.to_us)
     assert all(one.to_us == two.from_us for one, two in itertools.pairwise(columns))

@@ -14,7 +14,7 @@ from tests.support.money import NOON_US
 from tests.support.plans import query_plan
 from tests.unit.reports.rows import add, event
 from tokenmarket.reports.periods import days_of
-from tokenmarket.store import usage_rollup
+from tokenmarket.store import usage_rolling, usage_sums
 from tokenmarket.store.database import Database
 from tokenmarket.store.usage_rollup import DAY_US, HOUR_US, QUARTER_US, Bucketing, Filters
 
@@ -31,12 +31,12 @@ async def total(database: Database, **options: object) -> list[dict[str, int | s
         **options,
     }
     async with database.read() as conn:
-        return await usage_rollup.sums(conn, **arguments)  # type: ignore[arg-type]
+        return await usage_sums.sums(conn, **arguments)  # type: ignore[arg-type]
 
 
 async def test_nothing_sums_to_nothing(database: Database) -> None:
     assert await total(database) == []
-    assert await usage_rollup.roll_up(database) == 0
+    assert await usage_rolling.roll_up(database) == 0
 
 
 async def test_rolled_up_or_not_the_sum_is_the_same(database: Database) -> None:
@@ -53,15 +53,15 @@ async def test_rolled_up_or_not_the_sum_is_the_same(database: Database) -> None:
         "reasoning_tokens": 0,
         "duration_us": 2_000,
     }
-    assert await usage_rollup.roll_up(database) == 2
+    assert await usage_rolling.roll_up(database) == 2
     assert await total(database) == before
-    assert await usage_rollup.roll_up(database) == 0
+    assert await usage_rolling.roll_up(database) == 0
     assert await total(database) == before
 
 
 async def test_a_request_that_ended_late_is_counted_where_it_began(database: Database) -> None:
     await add(database, event(1))
-    await usage_rollup.roll_up(database)
+    await usage_rolling.roll_up(database)
     await add(database, event(2, accepted_us=NOON_US - 3 * HOUR_US, charge_nano=5))
     late = {"from_us": NOON_US - 3 * HOUR_US, "to_us": NOON_US}
     for _ in range(2):
@@ -69,7 +69,7 @@ async def test_a_request_that_ended_late_is_counted_where_it_began(database: Dat
         assert (row["requests"], row["charge_nano"]) == (1, 5)
         [row] = await total(database)
         assert (row["requests"], row["charge_nano"]) == (2, 12)
-        await usage_rollup.roll_up(database)
+        await usage_rolling.roll_up(database)
 
 
 async def test_another_organisation_sees_nothing(database: Database) -> None:
@@ -80,7 +80,7 @@ async def test_another_organisation_sees_nothing(database: Database) -> None:
         [row] = await total(database, org_id=None)
         assert row["requests"] == 2
         assert await total(database, org_id="org_c") == []
-        await usage_rollup.roll_up(database)
+        await usage_rolling.roll_up(database)
 
 
 async def test_filters_and_groups(database: Database) -> None:
@@ -101,7 +101,7 @@ async def test_filters_and_groups(database: Database) -> None:
         assert row["requests"] == 1
         [row] = await total(database, filters=Filters(error_codes=("PROVIDER_001",)))
         assert (row["requests"], row["failed"]) == (1, 1)
-        await usage_rollup.roll_up(database)
+        await usage_rolling.roll_up(database)
 
 
 async def test_half_an_hour_is_refused(database: Database) -> None:
@@ -111,18 +111,18 @@ async def test_half_an_hour_is_refused(database: Database) -> None:
 
 async def test_a_rollup_that_lost_rows_is_found_out(database: Database) -> None:
     await add(database, event(1), event(2))
-    await usage_rollup.roll_up(database)
+    await usage_rolling.roll_up(database)
     async with database.read() as conn:
-        assert await usage_rollup.is_complete(conn)
+        assert await usage_rolling.is_complete(conn)
     async with database.begin() as conn:
         await conn.execute(
             text("DELETE FROM usage_event WHERE request_id = :id"), {"id": f"req_{1:034x}"}
         )
     async with database.read() as conn:
-        assert not await usage_rollup.is_complete(conn)
+        assert not await usage_rolling.is_complete(conn)
     async with database.begin() as conn:
-        await usage_rollup.forget(conn)
-    await usage_rollup.roll_up(database)
+        await usage_rolling.forget(conn)
+    await usage_rolling.roll_up(database)
     [row] = await total(database)
     assert row["requests"] == 1
 
@@ -143,7 +143,7 @@ async def test_days_of_a_zone_are_exact(database: Database, zone: str) -> None:
         local = (datetime.fromtimestamp(at_us // 1_000_000, UTC)).astimezone(there)
         expected[local.date().toordinal()] += charge_nano
     await add(database, *rows[:300])
-    await usage_rollup.roll_up(database)
+    await usage_rolling.roll_up(database)
     await add(database, *rows[300:])
     to_us = int((begin + timedelta(days=21)).timestamp()) * 1_000_000
     bucketing: Bucketing = days_of(there, from_us, to_us)
@@ -156,9 +156,19 @@ async def test_the_plan_reads_the_rollup_by_its_key_and_the_rest_by_rowid(
     database: Database,
 ) -> None:
     """A year of raw rows is never read for a sum."""
-    query, _ = usage_rollup.sums_query(
-        "org_a", NOON_US, NOON_US + QUARTER_US, ("model",), NOTHING, None
-    )
-    plan = await query_plan(database, query)
+    which = ("org_a", NOON_US, NOON_US + QUARTER_US, ("model", "key_id"), NOTHING, None)
+    plan = await query_plan(database, usage_sums.rollup_query(*which))
     assert any("usage_rollup USING" in step and "org_id=?" in step for step in plan), plan
+    plan = await query_plan(database, usage_sums.tail_query(*which))
     assert any("usage_event USING INTEGER PRIMARY KEY (rowid>?)" in step for step in plan), plan
+
+
+async def test_the_plan_reads_a_series_by_runs_of_blocks(database: Database) -> None:
+    runs = usage_sums.runs_of(NOON_US - DAY_US, NOON_US, None)
+    query = usage_sums.series_query("org_a", "model", None, runs, by_value=True, by_bucket=True)
+    plan = await query_plan(database, query)
+    assert any("usage_name USING" in one and "org_id=? AND dimension=?" in one for one in plan), (
+        plan
+    )
+    key = "(name_id=? AND width_us=? AND start_us>? AND start_us<?)"
+    assert any(one.startswith("SEARCH usage_series") and key in one for one in plan), plan

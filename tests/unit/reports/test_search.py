@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 
 from tests.support.money import NOON_US
 from tests.support.plans import query_plan
 from tests.unit.reports.rows import add, event
-from tokenmarket.store import report_rows, usage_rollup
+from tokenmarket.store import report_counts, report_rows, report_search, usage_rolling
 from tokenmarket.store.database import Database
 from tokenmarket.store.report_rows import Place, Search
 from tokenmarket.store.usage_rollup import DAY_US, QUARTER_US, Bucketing, Filters
@@ -53,7 +54,7 @@ async def rows(database: Database) -> list[dict[str, object]]:
         for number in range(600)
     ]
     await add(database, *found[:400])
-    await usage_rollup.roll_up(database)
+    await usage_rolling.roll_up(database)
     await add(database, *found[400:])
     return found
 
@@ -84,23 +85,33 @@ def expected(rows: list[dict[str, object]], search: Search) -> list[object]:
 
 @pytest.mark.parametrize("name", SEARCHES)
 async def test_pages_are_what_a_scan_finds(
-    database: Database, rows: list[dict[str, object]], name: str
+    database: Database,
+    rows: list[dict[str, object]],
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """However much is looked through before the series are asked, and in which pieces."""
+    monkeypatch.setattr(report_search, "SPOTS_AT_ONCE", 3)
+    monkeypatch.setattr(report_search, "STRETCH_US", 7 * QUARTER_US)
     search = SEARCHES[name]
-    found: list[str] = []
-    place: Place | None = None
-    async with database.read() as conn:
-        while True:
-            page = await report_rows.page(conn, search._replace(before=place), 7)
-            assert len(page.rows) <= 7
-            found += [row.request_id for row in page.rows]
-            place = page.next_place
-            if place is None:
-                break
-            assert page.rows
     wanted = expected(rows, search)
-    assert found == (sorted(map(str, wanted), reverse=True) if search.id_prefix else wanted)
+    if search.id_prefix:
+        wanted.sort(key=str, reverse=True)
     assert wanted or name == "no keys"
+    for looked in (5, 100, 10_000):
+        monkeypatch.setattr(report_search, "LOOKED", looked)
+        found: list[str] = []
+        place: Place | None = None
+        async with database.read() as conn:
+            while True:
+                page = await report_search.page(conn, search._replace(before=place), 7)
+                assert len(page.rows) <= 7
+                found += [row.request_id for row in page.rows]
+                place = page.next_place
+                if place is None:
+                    break
+                assert page.rows
+        assert found == wanted, looked
 
 
 @pytest.mark.parametrize("name", [name for name in SEARCHES if name != "an id"])
@@ -110,26 +121,31 @@ async def test_the_histogram_counts_what_is_found(
     search = SEARCHES[name]
     days = Bucketing(DAY_US, ((10**18, 0),))
     async with database.read() as conn:
-        counted = await report_rows.histogram(conn, search, days)
+        counted = await report_counts.histogram(conn, search, days)
     if search.org_id is None and search.charge_min_nano:
         assert counted is None
         return
     ids = set(expected(rows, search))
     hits = [row for row in rows if row["request_id"] in ids]
     assert counted is not None
-    assert sum(requests for _, requests, _ in counted) == len(hits)
-    assert sum(failed for _, _, failed in counted) == sum(row["status"] == "failed" for row in hits)
-    for number, requests, _ in counted:
+    assert counted.from_us == search.from_us
+    assert sum(requests for _, requests, _ in counted.rows) == len(hits)
+    failed_hits = sum(row["status"] == "failed" for row in hits)
+    assert sum(failed for _, _, failed in counted.rows) == failed_hits
+    for number, requests, _ in counted.rows:
         assert requests == sum(int(str(row["accepted_us"])) // DAY_US == number for row in hits)
 
 
-async def test_a_page_that_searched_long_goes_on(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("org_id", ["org_a", None])
+async def test_a_page_that_searched_long_says_so_and_goes_on(
+    database: Database, monkeypatch: pytest.MonkeyPatch, org_id: str | None
 ) -> None:
     """Costly ones and slow ones in every quarter-hour, but none that is both: the page ends empty
     with a place from which the next goes on."""
     monkeypatch.setattr(report_rows, "BUCKETS_MAX", 4)
     monkeypatch.setattr(report_rows, "BUCKETS_AT_ONCE", 3)
+    monkeypatch.setattr(report_search, "LOOKED", 2)
+    monkeypatch.setattr(report_search, "READ_MAX", 8)
     for number in range(10):
         at_us = NOON_US - number * QUARTER_US
         await add(
@@ -138,21 +154,42 @@ async def test_a_page_that_searched_long_goes_on(
             event(2 * number + 1, accepted_us=at_us, finished_us=at_us + 10**7, charge_nano=1),
         )
     both = event(99, accepted_us=FROM_US, finished_us=FROM_US + 10**7, charge_nano=100)
-    await usage_rollup.roll_up(database)
+    await usage_rolling.roll_up(database)
     await add(database, both)  # not rolled up: it must not come before its time, nor twice
-    search = EVERYTHING._replace(charge_min_nano=100, duration_min_us=10**7)
+    search = EVERYTHING._replace(org_id=org_id, charge_min_nano=100, duration_min_us=10**7)
     found: list[str] = []
+    searched_us = TO_US
     pages = 0
     async with database.read() as conn:
         while True:
-            page = await report_rows.page(conn, search, 5)
+            page = await report_search.page(conn, search, 5)
             found += [row.request_id for row in page.rows]
             pages += 1
             if page.next_place is None:
                 break
+            assert page.searched_to_us is not None
+            assert page.searched_to_us < searched_us
+            searched_us = page.searched_to_us
             search = search._replace(before=page.next_place)
+    assert page.searched_to_us is None
     assert found == [both["request_id"]]
     assert pages > 1
+
+
+async def test_a_histogram_of_too_many_begins_where_it_counted(
+    database: Database, rows: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it shows is all there is since then."""
+    monkeypatch.setattr(report_counts, "COUNTED_MAX", 60)
+    days = Bucketing(DAY_US, ((10**18, 0),))
+    for name in ("two keys and a status", "cost over"):
+        search = SEARCHES[name]
+        async with database.read() as conn:
+            counted = await report_counts.histogram(conn, search, days)
+        assert counted is not None
+        assert search.from_us < counted.from_us < search.to_us
+        newer = expected(rows, search._replace(from_us=counted.from_us))
+        assert sum(requests for _, requests, _ in counted.rows) == len(newer) > 0
 
 
 async def test_first_bytes_come_from_receipts(database: Database) -> None:
@@ -173,6 +210,14 @@ async def test_the_plans_use_indexes(database: Database) -> None:
     searches = {
         "time": report_rows.by_time_query(EVERYTHING._replace(before=Place(NOON_US, "x")), 50),
         "bucket": report_rows.bucket_query(SEARCHES["a model"], NOON_US, ["org_a", "org_b"], 50),
+        "spots": report_search.spots_query(
+            SEARCHES["a model"], [report_search.Spot(NOON_US, NOON_US, NOON_US + 9, 1, 1)], 50
+        ),
+        "counted": report_counts.count_spots_query(
+            SEARCHES["cost over"],
+            [report_search.Spot(NOON_US, NOON_US, NOON_US + 9, 1, 1)],
+            Bucketing(DAY_US, ((10**18, 0),)),
+        ),
     }
     for query in searches.values():
         plan = await query_plan(database, query)
@@ -186,7 +231,12 @@ async def test_the_plans_use_indexes(database: Database) -> None:
         if "usage_event" in step
     ]
     assert "(request_id>? AND request_id<?)" in step
-    for name, key in (("a model", "org_id=? AND width_us=?"), ("all organizations", "width_us=?")):
-        query = report_rows.buckets_query(SEARCHES[name], NOON_US, 64)
-        plan = await query_plan(database, query)
-        assert any(f"({key} AND start_us>? AND start_us<?)" in step for step in plan), plan
+    buckets: Any = report_rows.buckets_query(SEARCHES["all organizations"], NOON_US, 64)
+    plan = await query_plan(database, buckets)
+    assert any("(width_us=? AND start_us>? AND start_us<?)" in step for step in plan), plan
+    names = report_search.Names(1, [[2, 3], [4]])
+    plan = await query_plan(database, report_search.series_spots_query(EVERYTHING, names, 64))
+    assert "SEARCH some USING PRIMARY KEY (name_id=? AND width_us=? AND start_us>? AND" in plan[0]
+    for other in ("whole", "also0"):
+        key = f"SEARCH {other} USING PRIMARY KEY (name_id=? AND width_us=? AND start_us=?)"
+        assert any(key in step for step in plan), plan

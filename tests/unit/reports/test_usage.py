@@ -19,7 +19,7 @@ from tokenmarket.reports.names import Names, names_of
 from tokenmarket.reports.periods import day_start_us
 from tokenmarket.reports.usage import GROUPS, METRICS, by_day, series, total, usage
 from tokenmarket.reports.usage_csv import usage_csv
-from tokenmarket.store import usage_rollup
+from tokenmarket.store import usage_rolling
 from tokenmarket.store.database import Database
 from tokenmarket.store.people_tables import membership, person, team
 from tokenmarket.store.report_names import KeyName
@@ -55,7 +55,7 @@ async def charged(database: Database) -> int:
         for number in range(400)
     ]
     await add(database, *rows[:250])
-    await usage_rollup.roll_up(database)
+    await usage_rolling.roll_up(database)
     await add(database, *rows[250:])
     return sum(int(str(row["charge_nano"])) for row in rows)
 
@@ -86,6 +86,11 @@ async def test_every_sum_is_the_same_number(
     there = ZoneInfo(zone)
     assert all(begin.astimezone(there).strftime("%H:%M") == "00:00" for begin in begins)
     assert (await total(database, "org_a", asked.span)).charge_nano == charged
+    for metric in METRICS:
+        brief = await usage(database, "org_a", asked, group, NAMES, metric)
+        assert brief._replace(cells=[]) == report._replace(cells=[])
+        assert series(brief, metric) == series(report, metric)
+        assert by_day(brief) == by_day(report)
 
 
 async def test_keys_are_their_makers_and_teams(database: Database, charged: int) -> None:

@@ -115,7 +115,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     policy: str
     handler: Handler
     body: type[msgspec.Struct] | None
-    answer: Any  # a struct, Listing[struct], or File
+    answer: Any  # a struct, Listing[struct] or one that adds to it, or File
     summary: str
     tag: str
     description: str = ""
@@ -124,7 +124,8 @@ class Endpoint(msgspec.Struct, frozen=True):
 
     @property
     def is_list(self) -> bool:
-        return getattr(self.answer, "__origin__", None) is Listing
+        kind = getattr(self.answer, "__origin__", self.answer)
+        return isinstance(kind, type) and issubclass(kind, Listing)
 
     @property
     def parameters(self) -> list[str]:

@@ -58,6 +58,13 @@ class RequestLine(msgspec.Struct, kw_only=True):
     charged: str | None
 
 
+class RequestPage(Listing[RequestLine], kw_only=True):
+    """One page of requests. ``searched_to`` is null unless the search stopped at its bound: then
+    requests that are older than this unix time may match too, and ``next_cursor`` goes on there."""
+
+    searched_to: int | None = None
+
+
 class UsageSums(msgspec.Struct, kw_only=True):
     """Sums over finished requests; ``charged`` is a decimal string in USD."""
 
@@ -116,12 +123,12 @@ class LedgerEntry(msgspec.Struct, kw_only=True):
     created_at: int
 
 
-async def listing(call: Call) -> Listing[RequestLine]:
+async def listing(call: Call) -> RequestPage:
     names, zone = await _about(call.parts, call.org_id)
     return await _listing(call, call.org_id, names, zone)
 
 
-async def listing_of_all(call: Call) -> Listing[RequestLine]:
+async def listing_of_all(call: Call) -> RequestPage:
     org_id = call.query.get("organization_id", "")
     if not org_id:
         return await _listing(call, None, Names({}, {}, {}), _UTC)
@@ -129,16 +136,16 @@ async def listing_of_all(call: Call) -> Listing[RequestLine]:
     return await _listing(call, org_id, names, zone)
 
 
-async def _listing(
-    call: Call, org_id: str | None, names: Names, zone: ZoneInfo
-) -> Listing[RequestLine]:
+async def _listing(call: Call, org_id: str | None, names: Names, zone: ZoneInfo) -> RequestPage:
     asked = _asked(call, zone, "7d")
     meant = models_meant(asked.text, call.parts.catalog.current.models)
     found = await call.parts.reports.requests.listing(org_id, asked, names, meant, call.limit)
     following = found.next_place
-    return Listing(
+    to_us = found.searched_to_us
+    return RequestPage(
         data=[_line(line) for line in (*found.running, *found.lines)],
         next_cursor=None if following is None else cursor(following),
+        searched_to=None if to_us is None else to_us // 1_000_000,
     )
 
 
@@ -331,7 +338,7 @@ ENDPOINTS = [
         "view",
         listing,
         None,
-        Listing[RequestLine],
+        RequestPage,
         "Requests, newest first; running ones stand on the first page.",
         _TAG,
         query=_query(*SEARCH_WORDS),
@@ -368,7 +375,7 @@ ENDPOINTS = [
         OPERATOR,
         listing_of_all,
         None,
-        Listing[RequestLine],
+        RequestPage,
         "Requests of all organizations, newest first.",
         _TAG,
         query=_query("organization_id", *SEARCH_WORDS),

@@ -46,7 +46,7 @@ async def page(visit: Visit) -> Response:
     if metric not in METRICS:
         metric = "charge"
     found = await parts.reports.requests.listing(org_id, asked, limit=RECENT)
-    report = await usage(parts.database, org_id, asked, "model", None)
+    report = await usage(parts.database, org_id, asked, "model", None, metric)
     async with parts.database.read() as conn:
         names = await names_of(conn, org_id)
     first_bytes = await parts.reports.requests.first_bytes_ms(org_id, span, FIRST_BYTES)

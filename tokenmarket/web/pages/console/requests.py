@@ -21,7 +21,7 @@ from tokenmarket.reports.asking import (
 )
 from tokenmarket.reports.names import Names, names_of
 from tokenmarket.reports.requests import Listing, models_meant
-from tokenmarket.store.usage_rollup import Filters, sums
+from tokenmarket.store.usage_sums import values_between
 from tokenmarket.web.pages.drawn import histogram
 from tokenmarket.web.pages.receipt_view import receipt_view
 from tokenmarket.web.site.pages import Page
@@ -54,13 +54,14 @@ async def list_context(
     mark = fingerprint(found)
     if visit.fragment and visit.query.get(SEEN) == mark:
         return None
-    columns = await reports.histogram(org_id, asked, names, meant)
+    bars = await reports.histogram(org_id, asked, names, meant)
     return {
         "nav": "requests",
         "asked": asked,
         "names": names,
         "found": found,
-        "drawn": None if columns is None else histogram(visit, columns),
+        "drawn": None if bars is None else histogram(visit, bars.columns),
+        "counted_from_us": None if bars is None else bars.counted_from_us,
         "ranges": range_names(visit),
         "choices": await choices(visit, org_id, asked, names),
         "given": given(visit),
@@ -134,14 +135,7 @@ async def choices(
         "error": "error_code",
     }
     async with visit.parts.database.read() as conn:
-        rows = await sums(
-            conn,
-            org_id,
-            asked.span.from_us,
-            asked.span.to_us,
-            tuple(columns.values()),
-            Filters(),
-        )
+        there = await values_between(conn, org_id, asked.span.from_us, asked.span.to_us)
     found: dict[str, list[tuple[str, str]]] = {
         "key": [(key.id, f"{key.name} …{key.last4}") for key in names.keys.values()],
         "member": list(names.members.items()),
@@ -151,7 +145,7 @@ async def choices(
         chosen = str(getattr(asked, name))
         if name == "operation" and chosen not in OPERATIONS:
             chosen = ""
-        values = {str(row[column]) for row in rows} | {chosen}
+        values = {value for dimension, value in there if dimension == column} | {chosen}
         found[name] = [(value, value) for value in sorted(values - {""})]
     return found
 

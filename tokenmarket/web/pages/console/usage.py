@@ -29,7 +29,7 @@ async def page(visit: Visit) -> Response:
     async with visit.parts.database.read() as conn:
         names = await names_of(conn, org_id)
     await visit.parts.wallet.flush()
-    report = await usage(visit.parts.database, org_id, asked, group, names)
+    report = await usage(visit.parts.database, org_id, asked, group, names, metric)
     base = visit.url("@/usage")
 
     def link(**changes: str) -> str:
