@@ -1,5 +1,8 @@
 """The API reference: both OpenAPI documents as pages of our own, in two languages.
 
+The management API has two pages, what organizations and what operators do: as one it would weigh
+more than a page may.
+
 Everything is made from the documents, so a path that is not described cannot be shown and one that
 is cannot be left out. Schemas are flattened into rows; ``depth`` is how far a row is indented.
 """
@@ -15,6 +18,7 @@ from markupsafe import Markup
 from starlette.responses import Response
 
 from tokenmarket.accounts.members import Membership
+from tokenmarket.web.manage.endpoint import OPERATOR
 from tokenmarket.web.manage.table import ENDPOINTS
 from tokenmarket.web.openapi import document
 from tokenmarket.web.openapi.samples import LANGUAGES, samples
@@ -254,47 +258,51 @@ def _slug(text: str) -> str:
 
 
 @cache
-def public_groups() -> tuple[Group, ...]:
-    return Reader(document.public_document()).groups()
-
-
-@cache
-def manage_groups() -> tuple[Group, ...]:
-    return Reader(document.manage_document(ENDPOINTS)).groups()
+def _groups(api: str) -> tuple[Group, ...]:
+    """``api``: reference, management or operator, as the page is called."""
+    if api == "reference":
+        return Reader(document.public_document()).groups()
+    rows = [row for row in ENDPOINTS if (row.policy == OPERATOR) == (api == "operator")]
+    return Reader(document.manage_document(rows)).groups()
 
 
 async def reference(visit: Visit) -> Response:
     """The public API."""
-    return await _drawn(visit, public_groups(), "TOKENMARKET_API_KEY", manage=False)
+    return await _drawn(visit, "reference", "TOKENMARKET_API_KEY")
 
 
 async def management(visit: Visit) -> Response:
-    """The management API."""
-    return await _drawn(visit, manage_groups(), "TOKENMARKET_MANAGEMENT_KEY", manage=True)
+    """The management API, for organizations."""
+    return await _drawn(visit, "management", "TOKENMARKET_MANAGEMENT_KEY")
 
 
-async def _drawn(visit: Visit, groups: tuple[Group, ...], key: str, *, manage: bool) -> Response:
+async def operator(visit: Visit) -> Response:
+    """The management API, for operators."""
+    return await _drawn(visit, "operator", "TOKENMARKET_MANAGEMENT_KEY")
+
+
+async def _drawn(visit: Visit, api: str, key: str) -> Response:
     member_of: list[Membership] = visit.frame["memberships"]
-    operations = await _operations(visit, groups, key, signed_in=bool(member_of))
+    operations = await _operations(visit, api, key, signed_in=bool(member_of))
     if member_of:
         operations = operations.replace(PLAYGROUND, f"/console/{member_of[0].org_id}/playground")
     return await visit.render(
         "docs/reference.html",
-        groups=groups,
-        manage=manage,
+        groups=_groups(api),
+        api=api,
         base_url=visit.parts.base_url(),
         operations=Markup(operations),  # noqa: S704 (drawn by our own template, which escapes)
     )
 
 
-async def _operations(visit: Visit, groups: tuple[Group, ...], key: str, *, signed_in: bool) -> str:
+async def _operations(visit: Visit, api: str, key: str, *, signed_in: bool) -> str:
     """The long part of the page: a thousand rows, the same for everybody who reads the language
     and has chosen the same language of code."""
     base_url = visit.parts.base_url()
     code_language = visit.request.cookies.get("tm_code", "curl")
     if code_language not in LANGUAGES:
         code_language = LANGUAGES[0]
-    kept = (visit.lang, key, base_url, code_language, signed_in)
+    kept = (visit.lang, api, base_url, code_language, signed_in)
     if kept not in _drawn_before:
 
         def code(shown: Shown) -> list[tuple[str, str, None]]:
@@ -304,7 +312,7 @@ async def _operations(visit: Visit, groups: tuple[Group, ...], key: str, *, sign
             return [(name, text, None) for name, text in made]
 
         context = {
-            "groups": groups,
+            "groups": _groups(api),
             "code": code,
             "inline": _inline,
             "play": PLAYGROUND,
@@ -323,4 +331,5 @@ def _inline(text: str) -> list[tuple[str, bool]]:
 PAGES = [
     Page("/{lang}/docs/api/reference", reference, PUBLIC),
     Page("/{lang}/docs/api/management", management, PUBLIC),
+    Page("/{lang}/docs/api/operator", operator, PUBLIC),
 ]
