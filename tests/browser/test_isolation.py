@@ -235,6 +235,21 @@ def test_an_endpoints_object_is_its_organisations(
     assert "error" in answer.json
 
 
+def test_a_file_is_the_pages_own(site: Site, keys: dict[str, str]) -> None:
+    invoice = paid_things.invoice(site.server.data, site.org_id)
+    for page_, endpoint in (
+        ("usage/csv?range=7d&by=model", "/usage.csv?range=7d&group_by=model"),
+        ("billing/ledger.csv?kind=topup", "/ledger.csv?kind=topup"),
+        (f"billing/invoices/{invoice}/csv", f"/invoices/{invoice}/csv"),
+    ):
+        cookie = {"Cookie": f"tm_session={site.people['owner'].token}"}
+        path = f"/en/console/{site.org_id}/{page_}"
+        downloaded = site.server.call("GET", path, key=None, headers=cookie)
+        got = site.server.call("GET", PREFIX + endpoint, key=keys["owner"])
+        assert (downloaded.status, got.status) == (200, 200)
+        assert downloaded.body == got.body, endpoint
+
+
 # --- pages --------------------------------------------------------------------------------------
 
 
