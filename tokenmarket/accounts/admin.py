@@ -143,6 +143,8 @@ async def create_key(
     derived = token is not None
     token = token or keys.generate("live", os.urandom(keys.RANDOM_BYTES))
     row = _key_row(token, org.id, wishes, pepper, now_us, rotates=None, created_by=actor)
+    if derived:
+        row = msgspec.structs.replace(row, kind="playground")
     await rows.insert_key(conn, row)
     detail: dict[str, object] = {"org": org.id, "name": row.name}
     if row.team_id is not None:
@@ -191,6 +193,8 @@ async def rotate_key(
     Raises NotThere, or Taken for a key that is disabled, expired or rotated before.
     """
     old = await find_key(conn, key_id)
+    if old.kind == "playground":
+        raise Taken("A playground's key is not rolled: disable it, and the next use makes another.")
     org = await rows.org_by_id(conn, old.org_id)
     if org is None:
         raise NotThere(say("the organization of {key_id} is gone", key_id=key_id))

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from tokenmarket.accounts import admin
 from tokenmarket.accounts.admin import KeyWishes, NewKey, NotThere, Refused
 from tokenmarket.billing import periods
@@ -23,6 +25,7 @@ from tokenmarket.store.usage_rollup import QUARTER_US, Filters
 
 SOON_S = 7 * 86_400
 OVERLAP_S_MAX = 30 * 86_400
+SPEND_CAPS = ("spend_day_nano", "spend_month_nano", "spend_total_nano")
 STATES = ("active", "expiring", "expired", "disabled")
 
 
@@ -89,6 +92,10 @@ async def change(
     changed = [
         name for name in KeyRow.__struct_fields__ if getattr(old, name) != getattr(new, name)
     ]
+    if changed and old.kind == "playground":
+        caps = {name: getattr(new.limits, name) for name in SPEND_CAPS}
+        if new != msgspec.structs.replace(old, limits=msgspec.structs.replace(old.limits, **caps)):
+            raise admin.Taken("Of a playground's key only the spend caps can be changed.")
     if changed:
         await rows.change_key(conn, new)
         await rows.append_audit(

@@ -77,6 +77,7 @@ class KeyRow(msgspec.Struct, frozen=True):
     created_us: int
     team_id: str | None = None
     created_by: str | None = None
+    kind: str = "api"  # or playground
 
 
 _LIMITS = Limits.__struct_fields__

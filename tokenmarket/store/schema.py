@@ -34,8 +34,8 @@ from tokenmarket.store import (
 )
 from tokenmarket.store.database import Database, StoreError
 
-HEAD = "0011"  # the newest file in store/migrations/versions
-REVISIONS = ("0001", "0002", "0003", "0005", "0006", "0007", "0008", "0009", "0010", "0011")
+HEAD = "0013"  # the newest file in store/migrations/versions
+REVISIONS = ("0001", "0002", "0003", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0013")
 # Each hangs its tables on the one ``metadata`` when it is imported.
 TABLES = (
     tables,

@@ -92,6 +92,8 @@ api_key = Table(
     Column("team_id", Text),  # given at its creation and for good: the team's budget counts it
     Column("created_by", Text),  # an actor: user:usr_…, cli:…
     Column("name", Text, nullable=False),
+    # api | playground: the one that a person's playground makes for itself
+    Column("kind", Text, nullable=False, server_default="api"),
     # hex of blake2b-256 under the pepper; the key itself is stored nowhere
     Column("digest", Text, nullable=False),
     Column("pepper_version", BigInteger, nullable=False),

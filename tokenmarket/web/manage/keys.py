@@ -56,13 +56,15 @@ class KeySpent(msgspec.Struct, kw_only=True):
 
 
 class ApiKey(msgspec.Struct, kw_only=True):
-    """An API key, without the key itself. ``spent_month`` is this month's charges in UTC; ``spent``
-    is null in lists."""
+    """An API key, without the key itself. ``kind`` is api, or playground: the one that the
+    playground of ``created_by`` uses. ``spent_month`` is this month's charges in UTC; ``spent`` is
+    null in lists."""
 
     object: Literal["key"] = "key"
     id: str
     name: str
     hint: str
+    kind: str
     status: str
     team_id: str | None
     created_by: str | None
@@ -205,6 +207,7 @@ def _document(row: KeyRow, spent_nano: int, call: Call) -> ApiKey:
         id=row.id,
         name=row.name,
         hint=hint(row.prefix, row.last4),
+        kind=row.kind,
         status=org_keys.state(row, call.now_us // 1_000_000),
         team_id=row.team_id,
         created_by=row.created_by,

@@ -6,6 +6,7 @@ page and not a redirect.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from starlette.responses import Response
@@ -18,6 +19,7 @@ from tokenmarket.core.catalog import OPERATIONS
 from tokenmarket.core.keys import hint
 from tokenmarket.store import accounts as rows
 from tokenmarket.store.accounts import KeyRow
+from tokenmarket.store.database import Connection
 from tokenmarket.store.people import people_by_ids
 from tokenmarket.store.teams import teams_of
 from tokenmarket.web.pages.console import key_form
@@ -38,12 +40,15 @@ async def listing(visit: Visit) -> Response:
         found = await rows.keys_of(conn, org_id)
         spent = await org_keys.spent_this_month(conn, org_id, visit.now_us)
         teams = {team.id: team.name for team in await teams_of(conn, org_id)}
+        named = await _names(visit, conn, found)
     text, wanted = visit.query.get("q", "").lower(), visit.query.get("state", "")
     chosen = [
         row
         for row in reversed(found)
         if (not wanted or _state(visit, row) == wanted)
-        and (not text or text in row.name.lower() or text in hint(row.prefix, row.last4).lower())
+        and (
+            not text or text in named[row.id].lower() or text in hint(row.prefix, row.last4).lower()
+        )
     ]
     start = int(visit.query["start"]) if visit.query.get("start", "").isdecimal() else 0
     shown = chosen[start : start + PAGE_KEYS]
@@ -52,6 +57,7 @@ async def listing(visit: Visit) -> Response:
         keys=[(row, hint(row.prefix, row.last4), _state(visit, row)) for row in shown],
         spent=spent,
         teams=teams,
+        named=named,
         has_any=bool(found),
         start=start,
         page_keys=PAGE_KEYS,
@@ -91,6 +97,10 @@ async def change(visit: Visit) -> Response:
     """Takes the form of the detail page."""
     row = await _key(visit)
     entries = key_form.entries_from(visit.form, visit.form_lists)
+    if row.kind == "playground":  # its form has nothing else
+        caps = {name: entries.texts[name] for name in key_form.AMOUNTS}
+        entries = key_form.entries_of(row, visit.time_zone)
+        entries.texts.update(caps)
     known, parts = _known(visit), visit.parts
     try:
         wishes = key_form.read(entries, visit.time_zone, known, now_us=visit.now_us, before=row)
@@ -161,11 +171,13 @@ async def _detail(visit: Visit, row: KeyRow, entries: Entries, errors: dict[str,
         teams = {team.id: team.name for team in await teams_of(conn, row.org_id)}
         maker_id = (row.created_by or "").removeprefix("user:")
         maker = (await people_by_ids(conn, [maker_id])).get(maker_id)
+        named = await _names(visit, conn, [row])
         successors = [one for one in await rows.keys_of(conn, row.org_id) if one.rotates == row.id]
     return await visit.render(
         "console/key.html",
         status=422 if errors else 200,
         key=row,
+        name=named[row.id],
         hint=hint(row.prefix, row.last4),
         state=_state(visit, row),
         spent=spent,
@@ -196,6 +208,21 @@ async def _key(visit: Visit) -> KeyRow:
             return await org_keys.find(conn, _org_id(visit), visit.params["key"])
     except NotThere:
         raise visit.not_found() from None
+
+
+async def _names(visit: Visit, conn: Connection, found: Sequence[KeyRow]) -> dict[str, str]:
+    """What each key is called here: the playground's by whose they are."""
+    makers = {
+        row.id: (row.created_by or "").removeprefix("user:")
+        for row in found
+        if row.kind == "playground"
+    }
+    people = await people_by_ids(conn, sorted(set(makers.values())))
+    named = {row.id: row.name for row in found}
+    for key_id, maker in makers.items():
+        if maker in people:
+            named[key_id] = visit._("Playground of {name}", name=people[maker].name)
+    return named
 
 
 def _model_for(visit: Visit, row: KeyRow) -> str:
