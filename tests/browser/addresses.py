@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tests.support import desk, paid_things
-from tests.support.residents import invitation, one_time, team
+from tests.support.residents import invitation, one_time, sign_up_link, team
 from tests.support.webhooks import webhook_with_delivery
 from tokenmarket.web.site.pages import Page
 from tokenmarket.web.site.table import PAGES
@@ -35,6 +35,7 @@ SAMPLES: dict[str, Callable[[Site], dict[str, str]]] = {
     "/console/{org}/teams/{team}": lambda site: {
         "team": team(site.server.data, site.org_id, "Sample")
     },
+    "/sign-up/{token}": lambda site: {"token": sign_up_link(site.server.data, "who@example.test")},
     "/invite/{token}": lambda site: {
         "token": invitation(site.server.data, site.org_id, "new@example.test", "developer")
     },

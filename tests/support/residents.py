@@ -16,6 +16,7 @@ from tokenmarket.accounts import members as inviting
 from tokenmarket.accounts.links import Links, Purpose
 from tokenmarket.accounts.passwords import Passwords
 from tokenmarket.accounts.sessions import Sessions
+from tokenmarket.accounts.sign_up_links import SignUpLinks
 from tokenmarket.backoffice import facts
 from tokenmarket.billing.clock import SystemClock
 from tokenmarket.core import sealing
@@ -99,6 +100,11 @@ def one_time(data: Path, purpose: Purpose, user_id: str) -> str:
         return await links.make(purpose, user_id, lifetime_s=3_600)
 
     return with_database(data, make)
+
+
+def sign_up_link(data: Path, email: str) -> str:
+    """The token of the letter that leads to a new account."""
+    return SignUpLinks(SystemClock(), root_of(data).derive(sealing.SIGN_UP_LINKS)).make(email)
 
 
 def invitation(data: Path, org_id: str, email: str, role: str) -> str:

@@ -8,7 +8,11 @@ What a reader must know:
 * Between password and code stands a ``second_factor`` link (``accounts/links.py``): it opens
   nothing by itself and lasts ten minutes.
 * Every way in makes a new session; a new password ends all others.
-* Sign-up does tell that an address has an account; it is throttled by source instead.
+* With a mail server, sign-up tells nobody whether an address has an account: the form answers the
+  same at once, and the letter says which of the two it is (``ask_sign_up``, then ``join``). The
+  account is made by whoever reads that address' mail, so nobody can take an address in advance.
+* Without a mail server an open sign-up makes the account at once and therefore does tell. It is
+  the operator's choice to open it (the default is by invitation); it is throttled by source.
 """
 
 from __future__ import annotations
@@ -19,12 +23,13 @@ from typing import Literal
 import msgspec
 
 from tokenmarket.accounts import letters, links, members, people
-from tokenmarket.accounts.admin import NotThere, Refused
+from tokenmarket.accounts.admin import NotThere, Refused, Taken
 from tokenmarket.accounts.links import Links, Spent
 from tokenmarket.accounts.members import Invitation, InvitationRow
 from tokenmarket.accounts.passwords import Passwords, checked_password
 from tokenmarket.accounts.second_factor import SecondFactor
 from tokenmarket.accounts.sessions import Session, Sessions
+from tokenmarket.accounts.sign_up_links import SignUpLinks
 from tokenmarket.accounts.throttle import Throttle
 from tokenmarket.billing.clock import Clock
 from tokenmarket.core import sealing
@@ -98,6 +103,7 @@ class Identity:
         self.passwords = passwords or Passwords()
         self.sessions = sessions or Sessions(database, clock, root.derive(sealing.SESSIONS))
         self.links = Links(database, clock, root.derive(sealing.LINKS))
+        self.sign_up_links = SignUpLinks(clock, root.derive(sealing.SIGN_UP_LINKS))
         self.second_factor = SecondFactor(database, clock, root)
         self.throttle = Throttle(clock)
         self._database = database
@@ -223,13 +229,12 @@ class Identity:
         language: str,
         invitation: Invitation | None = None,
     ) -> SignedIn:
-        """A new account, signed in: member of who invited it, or owner of a new organisation.
+        """A new account, signed in: member of who invited it, or owner of a new organisation (for
+        which pages ask ``ask_sign_up`` if there is a mail server).
 
         Raises Refused, Taken, TooMany, Busy; NotThere if the invitation is over.
         """
-        closed = self.sign_up_mode == "closed"
-        if closed or (self.sign_up_mode == "invite" and invitation is None):
-            raise Refused(N_("Sign-up is closed here. Ask an administrator for an invitation."))
+        self._check_open(invitation)
         self.throttle.begin_from("sign-up", came.address)
         address = people.checked_email(email)
         hashed = await self.passwords.hash(checked_password(password, address))
@@ -244,6 +249,45 @@ class Identity:
                 await members.accept(conn, invitation, user, now_us=now_us)
         await self.ask_verification(user)
         return await self._let_in(user, came)
+
+    async def ask_sign_up(self, email: str, came: From, *, language: str) -> None:
+        """Mail a link to make an account, or that there is one; the answer is the same after the
+        same time. Raises Refused (for what is no address), TooMany."""
+        self._check_open(None)
+        address = people.checked_email(email)
+        self.throttle.begin("sign-up", address, came.address)
+        link = self._url(language, f"/sign-up/{self.sign_up_links.make(address)}")
+        user = await people.find_by_email(self._database, address)
+        if user is None:
+            self.mail.post(letters.letter("sign_up", address, language, link=link))
+        elif user.disabled_at_s is None:
+            self._write(user, "has_account", "/sign-in")
+
+    async def join(
+        self, token: str, name: str, password: str, came: From, *, language: str
+    ) -> SignedIn:
+        """A new account by the link of ``ask_sign_up``, owner of a new organisation, its address
+        proved. Raises NotThere for a link that was used or is too old, Refused, Busy."""
+        self._check_open(None)
+        address = self.sign_up_links.find(token)
+        if address is None:
+            raise NotThere(N_("This link has been used or is too old."))
+        hashed = await self.passwords.hash(checked_password(password, address))
+        now_us = self._clock.wall_us()
+        try:
+            async with self._database.begin() as conn:
+                user = await people.create(
+                    conn, address, name, hashed, now_us=now_us, language=language, verified=True
+                )
+                await members.create_first_org(conn, user, now_us=now_us)
+        except Taken as error:  # by this link, or by an invitation in the meantime
+            raise NotThere(N_("This link has been used or is too old.")) from error
+        return await self._let_in(user, came)
+
+    def _check_open(self, invitation: Invitation | None) -> None:
+        closed = self.sign_up_mode == "closed"
+        if closed or (self.sign_up_mode == "invite" and invitation is None):
+            raise Refused(N_("Sign-up is closed here. Ask an administrator for an invitation."))
 
     async def ask_verification(self, user: User) -> bool:
         """Mail the link that proves the address; False without a mail server."""

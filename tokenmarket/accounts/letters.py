@@ -19,6 +19,34 @@ _LETTERS = {
             "如果不是您本人操作，请忽略此邮件，密码不会改变。\n",
         ),
     },
+    "sign_up": {
+        "en": (
+            "Make your account",
+            "Somebody, probably you, asked for a TokenMarket account with this address.\n"
+            "Make it within a day:\n\n{link}\n\n"
+            "If it was not you, do nothing: no account is made.\n",
+        ),
+        "zh": (
+            "创建您的账户",
+            "有人（可能是您本人）请求用此邮箱注册 TokenMarket 账户。\n"
+            "请在一天内完成注册：\n\n{link}\n\n"
+            "如果不是您本人操作，请忽略此邮件，不会创建账户。\n",
+        ),
+    },
+    "has_account": {
+        "en": (
+            "You have an account already",
+            "Somebody, probably you, asked for a TokenMarket account with this address.\n"
+            "There is one already. Sign in, or reset the password from there:\n\n{link}\n\n"
+            "If it was not you, do nothing: nothing was changed.\n",
+        ),
+        "zh": (
+            "您已有账户",
+            "有人（可能是您本人）请求用此邮箱注册 TokenMarket 账户。\n"
+            "此邮箱已有账户。请登录，或在登录页重置密码：\n\n{link}\n\n"
+            "如果不是您本人操作，请忽略此邮件，没有任何更改。\n",
+        ),
+    },
     "verify": {
         "en": (
             "Confirm your e-mail address",

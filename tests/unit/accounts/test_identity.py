@@ -381,3 +381,50 @@ async def test_one_source_cannot_make_accounts_without_end(desk: Desk) -> None:
     with pytest.raises(TooMany):
         await desk.join("more@example.com")
     assert await people.find_by_email(desk.database, "more@example.com") is None
+
+
+async def test_sign_up_by_letter_tells_nobody_who_has_an_account(desk: Desk) -> None:
+    identity, box = desk.identity, desk.mailbox
+    assert isinstance(box, Mailbox)
+    await identity.ask_sign_up(" New@Example.com ", HERE, language="zh")
+    letter = box.letters[-1]
+    assert (letter.to, letter.subject) == ("new@example.com", "创建您的账户")
+    assert await people.find_by_email(desk.database, "new@example.com") is None
+    token = box.link().rpartition("/")[2]
+    with pytest.raises(Refused):
+        await identity.join(token, "New", "short", HERE, language="zh")
+    made = await identity.join(token, "New", PASSWORD, HERE, language="zh")
+    assert made.user.email == "new@example.com"
+    assert made.user.email_verified_us is not None
+    [mine] = await members.of_user(desk.database, made.user.id)
+    assert mine.role == "owner"
+    for used in (token, token + "x", token.replace(".", ".1", 1), "", "x" * 5_000, "a.b.c"):
+        with pytest.raises(NotThere):
+            await identity.join(used, "Eve", PASSWORD, HERE, language="en")
+    await identity.ask_sign_up("new@example.com", HERE, language="en")
+    assert box.letters[-1].subject == "您已有账户"  # in the language of who has it
+    assert box.link() == "https://gw.example/zh/sign-in"
+    await people.set_disabled(
+        desk.database, made.user.id, True, now_us=desk.clock.wall_us(), by="test"
+    )
+    count = len(box.letters)
+    await identity.ask_sign_up("new@example.com", HERE, language="en")
+    assert len(box.letters) == count
+    with pytest.raises(Refused):
+        await identity.ask_sign_up("no address", HERE, language="en")
+
+
+async def test_a_sign_up_link_lasts_a_day_and_only_while_sign_up_is_open(desk: Desk) -> None:
+    identity, box = desk.identity, desk.mailbox
+    assert isinstance(box, Mailbox)
+    await identity.ask_sign_up("late@example.com", HERE, language="en")
+    token = box.link().rpartition("/")[2]
+    identity.sign_up_mode = "invite"
+    with pytest.raises(Refused):
+        await identity.join(token, "Late", PASSWORD, HERE, language="en")
+    with pytest.raises(Refused):
+        await identity.ask_sign_up("late@example.com", HERE, language="en")
+    identity.sign_up_mode = "open"
+    desk.clock.now_s += 86_400
+    with pytest.raises(NotThere):
+        await identity.join(token, "Late", PASSWORD, HERE, language="en")

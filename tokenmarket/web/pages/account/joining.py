@@ -35,8 +35,53 @@ async def sign_up(visit: Visit) -> Response:
     if visit.request.method == "GET":
         if visit.user is not None:
             return visit.redirect(visit.url("/console"))
-        return await _form(visit, {}, 200, invitation=None)
-    return await _make_account(visit, None)
+        return await _ask_or_form(visit, {}, 200)
+    if not visit.parts.identity.mail.is_set:
+        return await _make_account(visit, None)
+    try:
+        email = visit.form.get("email", "")
+        await visit.parts.identity.ask_sign_up(email, came_from(visit), language=visit.lang)
+    except Refused as error:
+        return await _ask_or_form(visit, account_errors(visit, error), 422)
+    except TooMany as error:
+        text, status = slowed(visit, error)
+        return await _ask_or_form(visit, {"": text}, status)
+    return await _ask_or_form(visit, {}, 200, asked=True)
+
+
+async def by_letter(visit: Visit) -> Response:
+    """Who reads the mail of an address makes the account."""
+    identity, token = visit.parts.identity, visit.params["token"]
+    email = identity.sign_up_links.find(token)
+    if email is None or identity.sign_up_mode != "open":
+        return await visit.render("account/gone.html", status=404)
+    errors: dict[str, str] = {}
+    status = 200
+    if visit.request.method == "POST":
+        try:
+            done = await identity.join(
+                token,
+                visit.form.get("name", ""),
+                visit.form.get("password", ""),
+                came_from(visit),
+                language=visit.lang,
+            )
+        except NotThere:
+            return await visit.render("account/gone.html", status=404)
+        except Refused as error:
+            errors, status = account_errors(visit, error), 422
+        except Busy as error:
+            text, status = slowed(visit, error)
+            errors = {"": text}
+        else:
+            return signed_in(visit, done, visit.url("/console"))
+    return await visit.render(
+        "account/join.html",
+        status=status,
+        errors=errors,
+        email=email,
+        name=visit.form.get("name", ""),
+    )
 
 
 async def invite(visit: Visit) -> Response:
@@ -83,6 +128,18 @@ async def _make_account(visit: Visit, invitation: Invitation | None) -> Response
         return await _form(visit, {"": text}, status, invitation=invitation)
     path = f"/console/{invitation.row.org_id}" if invitation else "/console"
     return signed_in(visit, done, visit.url(path))
+
+
+async def _ask_or_form(
+    visit: Visit, errors: Mapping[str, str], status: int, *, asked: bool = False
+) -> Response:
+    """With a mail server only the address is asked for; the letter leads to the rest."""
+    if not visit.parts.identity.mail.is_set:
+        return await _form(visit, errors, status, invitation=None)
+    email = visit.form.get("email", "")
+    return await visit.render(
+        "account/sign_up_ask.html", status=status, errors=errors, email=email, asked=asked
+    )
 
 
 async def _form(
@@ -154,6 +211,7 @@ async def verify(visit: Visit) -> Response:
 
 PAGES = [
     Page("/{lang}/sign-up", sign_up, PUBLIC, ("GET", "POST")),
+    Page("/{lang}/sign-up/{token}", by_letter, PUBLIC, ("GET", "POST")),
     Page("/{lang}/invite/{token}", invite, PUBLIC, ("GET", "POST")),
     Page("/{lang}/welcome/{token}", welcome, PUBLIC, ("GET", "POST")),
     Page("/{lang}/verify/{token}", verify, PUBLIC, ("GET", "POST")),
