@@ -11,7 +11,7 @@ import asyncio
 import importlib
 import os
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tokenmarket.accounts import Accounts, admin
@@ -48,6 +48,7 @@ from tokenmarket.reports.service import Reports
 from tokenmarket.sandbox.inprocess import SandboxTransport
 from tokenmarket.store import catalog_rows, credentials, money, org_groups
 from tokenmarket.store.database import Database
+from tokenmarket.store.usage_between import usage_between
 from tokenmarket.tasks.engine import Engine
 from tokenmarket.tasks.service import VideoTasks
 from tokenmarket.telemetry import Log, Telemetry
@@ -462,9 +463,9 @@ class Server:
 
     async def _usage_rows(
         self, org_id: str, from_us: int, to_us: int, group_by: list[str]
-    ) -> list[dict[str, object]]:
+    ) -> Sequence[Mapping[str, object]]:
         await self.wallet.flush()
-        return await money.usage_rows(self.database, org_id, from_us, to_us, group_by)
+        return await usage_between(self.database, org_id, from_us, to_us, group_by)
 
     async def _stored_answer(self, org_id: str, endpoint: str, key: str) -> StoredAnswer | None:
         answer = self.wallet.unposted_answer(org_id, endpoint, key)

@@ -15,17 +15,13 @@ What a reader must know (``design/billing.md`` sections 2 and 3):
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
 
 from sqlalchemy import (
     DDL,
     CheckConstraint,
-    ColumnElement,
     Index,
     Table,
-    case,
     event,
-    func,
     select,
     text,
 )
@@ -325,57 +321,3 @@ async def stored_answer(
         return None
     request_id, fingerprint, status, content_type, body = row
     return request_id, fingerprint, status, content_type, base64.b64decode(body)
-
-
-_GROUPS: dict[str, ColumnElement[object]] = {
-    # unix day number, UTC; floor division of positive integers on both engines
-    "day": (usage_event.c.accepted_us // DAY_US).label("day"),
-    "model": usage_event.c.model,
-    "provider": usage_event.c.provider,
-    "key": usage_event.c.key_id.label("key"),
-    "operation": usage_event.c.operation,
-}
-
-
-async def usage_rows(
-    database: Database, org_id: str, from_us: int, to_us: int, group_by: Sequence[str]
-) -> list[dict[str, object]]:
-    """Sums over [from_us, to_us) per group: the group keys (``day`` = days since 1970, UTC),
-    requests, failed, prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens,
-    charged_nano, uncollected_nano, refunded_nano. KeyError for an unknown group."""
-    groups = [_GROUPS[name] for name in group_by]
-    failed = case((usage_event.c.status == "succeeded", 0), else_=1)
-    sums = {
-        "requests": func.count(),
-        "failed": func.sum(failed),
-        **{
-            name: func.sum(usage_event.c[name])
-            for name in (
-                "prompt_tokens",
-                "completion_tokens",
-                "cached_tokens",
-                "reasoning_tokens",
-                "uncollected_nano",
-                "refunded_nano",
-            )
-        },
-        "charged_nano": func.sum(usage_event.c.charge_nano),
-    }
-    query = (
-        select(*groups, *(column.label(name) for name, column in sums.items()))
-        .where(
-            usage_event.c.org_id == org_id,
-            usage_event.c.accepted_us >= from_us,
-            usage_event.c.accepted_us < to_us,
-        )
-        .group_by(*groups)
-        .order_by(*groups)
-    )
-    async with database.read() as conn:
-        rows = (await conn.execute(query)).mappings().all()
-    # SUM of BIGINT is NUMERIC on PostgreSQL
-    return [
-        {name: int(value) if name in sums else value for name, value in row.items()}
-        for row in rows
-        if row["requests"]
-    ]

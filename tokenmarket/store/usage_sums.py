@@ -62,20 +62,21 @@ async def sums(
     names = [*groups, *(("bucket",) if bucketing is not None else ())]
     dimension = _dimension(groups, filters)
     if org_id is not None and dimension is not None:
-        query = series_query(
-            org_id,
-            dimension,
-            filters.by_dimension().get(dimension),
-            runs_of(from_us, to_us, bucketing),
-            by_value=bool(groups),
-            by_bucket=bucketing is not None,
-        )
+        runs = runs_of(from_us, to_us, bucketing)
+        values = filters.by_dimension().get(dimension)
+        by_bucket = bucketing is not None
+        queries = [
+            series_query(
+                org_id, dimension, values, runs, by_value=bool(groups), by_bucket=by_bucket
+            )
+        ]
     else:
-        query = rollup_query(org_id, from_us, to_us, groups, filters, bucketing)
-    tail = tail_query(org_id, from_us, to_us, groups, filters, bucketing)
-    found = (await conn.execute(query)).all()
-    rest = (await conn.execute(tail)).all()
-    return _merged(names, found, rest)
+        queries = [
+            rollup_query(org_id, part, groups, filters, bucketing)
+            for part in _parts(from_us, to_us, bucketing)
+        ]
+    queries.append(tail_query(org_id, from_us, to_us, groups, filters, bucketing))
+    return merged(names, [(await conn.execute(query)).all() for query in queries])
 
 
 def is_series(groups: Sequence[str], filters: Filters) -> bool:
@@ -91,24 +92,23 @@ def _dimension(groups: Sequence[str], filters: Filters) -> str | None:
     return asked.pop() if asked else EVERYTHING
 
 
-def _merged(
-    names: list[str], found: Sequence[Sequence[Any]], rest: Sequence[Sequence[Any]]
-) -> list[SumRow]:
-    """Both by their first columns, in order. A sum over nothing is one row without requests."""
+def merged(names: list[str], answers: list[Sequence[Sequence[Any]]]) -> list[SumRow]:
+    """Sums of several queries as one, in the order of ``names``, which are the first columns. A sum
+    over nothing is one row without requests."""
     keys, columns = len(names), (*names, *NUMBERS)
-    rows = [tuple(row) for row in found if row[keys + 1]]
-    more = [tuple(row) for row in rest if row[keys + 1]]
-    if more:
-        by_key = {row[:keys]: row[keys:] for row in rows}
-        for row in more:
+    some = [rows for rows in answers if rows and rows[0][keys + 1]]
+    if len(some) == 1:
+        return [dict(zip(columns, row, strict=True)) for row in some[0]]
+    by_key: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+    for rows in some:
+        for row in map(tuple, rows):
             before = by_key.get(row[:keys])
             by_key[row[:keys]] = (
                 row[keys:]
                 if before is None
                 else tuple(one + other for one, other in zip(before, row[keys:], strict=True))
             )
-        rows = [(*key, *by_key[key]) for key in sorted(by_key)]
-    return [dict(zip(columns, row, strict=True)) for row in rows]
+    return [dict(zip(columns, (*key, *by_key[key]), strict=True)) for key in sorted(by_key)]
 
 
 # ------------------------------------------------------------------------------------- by series
@@ -244,8 +244,7 @@ async def values_between(
 
 def rollup_query(
     org_id: str | None,
-    from_us: int,
-    to_us: int,
+    part: Run,
     groups: Sequence[str],
     filters: Filters,
     bucketing: Bucketing | None,
@@ -257,15 +256,29 @@ def rollup_query(
     query = (
         select(*keys, failed, *(func.sum(table.c[name]) for name in SUMS))
         .where(
-            table.c.width_us == width_us_of(from_us, to_us, bucketing),
-            table.c.start_us >= from_us,
-            table.c.start_us < to_us,
+            table.c.width_us == part.width_us,
+            table.c.start_us >= part.from_us,
+            table.c.start_us < part.to_us,
             *matches(filters, table),
         )
         .group_by(*keys)
         .order_by(*keys)
     )
     return query if org_id is None else query.where(table.c.org_id == org_id)
+
+
+def _parts(from_us: int, to_us: int, bucketing: Bucketing | None) -> list[Run]:
+    """[from_us, to_us) as hours, with quarter-hours at its ends; quarter-hours where the zone is
+    not whole hours away."""
+    first_us, last_us = -(-from_us // HOUR_US) * HOUR_US, to_us - to_us % HOUR_US
+    if first_us >= last_us or width_us_of(first_us, last_us, bucketing) != HOUR_US:
+        return [Run(0, QUARTER_US, from_us, to_us)]
+    parts = [
+        Run(0, QUARTER_US, from_us, first_us),
+        Run(0, HOUR_US, first_us, last_us),
+        Run(0, QUARTER_US, last_us, to_us),
+    ]
+    return [part for part in parts if part.from_us < part.to_us]
 
 
 def width_us_of(from_us: int, to_us: int, bucketing: Bucketing | None) -> int:

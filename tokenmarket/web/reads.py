@@ -6,7 +6,7 @@ Every object is looked up by the caller's organisation, so another tenant's id i
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from urllib.parse import parse_qs, unquote
 
@@ -32,7 +32,7 @@ USAGE_DAYS_MAX = 400
 GROUPS = ("day", "model", "provider", "key", "operation")
 
 Read = Callable[[Caller, str, bytes], Awaitable[bytes]]
-UsageRows = Callable[[str, int, int, list[str]], Awaitable[list[dict[str, object]]]]
+UsageRows = Callable[[str, int, int, list[str]], Awaitable[Sequence[Mapping[str, object]]]]
 
 
 class Reads:
@@ -253,15 +253,15 @@ SUMS = (
     "completion_tokens",
     "cached_tokens",
     "reasoning_tokens",
-    "charged_nano",
+    "charge_nano",
 )
 
 
-def _total(rows: list[dict[str, object]]) -> dict[str, object]:
+def _total(rows: Sequence[Mapping[str, object]]) -> dict[str, object]:
     return {name: sum(int(str(row[name])) for row in rows) for name in SUMS}
 
 
-def _usage_row(row: dict[str, object], groups: list[str]) -> dict[str, object]:
+def _usage_row(row: Mapping[str, object], groups: list[str]) -> dict[str, object]:
     shown: dict[str, object] = {name: row[name] for name in groups}
     if "day" in shown:
         day_s = int(str(shown["day"])) * 86_400
@@ -278,7 +278,7 @@ def _usage_row(row: dict[str, object], groups: list[str]) -> dict[str, object]:
             "cached_tokens": counts["cached_tokens"],
             "reasoning_tokens": counts["reasoning_tokens"],
         },
-        "charged": usd_from_nano(counts["charged_nano"]),
+        "charged": usd_from_nano(counts["charge_nano"]),
     }
 
 

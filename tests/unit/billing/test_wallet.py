@@ -20,6 +20,7 @@ from tokenmarket.billing.wallet import (
 from tokenmarket.ledger.grants import expire
 from tokenmarket.store import money
 from tokenmarket.store.money import DAY_US
+from tokenmarket.store.usage_between import usage_between
 
 
 async def test_a_request_is_held_charged_and_explained() -> None:
@@ -279,12 +280,12 @@ async def test_refused_requests_leave_a_receipt() -> None:
         assert wallet.unposted_receipt("o1", "r1") is not None
         await wallet.close()
         assert await money.receipt_json(w.database, "o1", "r1") == b'{"id":"r1"}'
-        rows = await money.usage_rows(w.database, "o1", 0, NOON_US + 1, ["model", "key"])
+        rows = await usage_between(w.database, "o1", 0, NOON_US + 1, ["model", "key"])
         assert [(r["model"], r["key"], r["requests"], r["failed"]) for r in rows] == [
             ("m", "k1", 1, 1)
         ]
         with pytest.raises(KeyError):
-            await money.usage_rows(w.database, "o1", 0, 1, ["secret"])
+            await usage_between(w.database, "o1", 0, 1, ["secret"])
 
 
 async def test_a_second_process_is_refused() -> None:

@@ -157,7 +157,9 @@ async def test_the_plan_reads_the_rollup_by_its_key_and_the_rest_by_rowid(
 ) -> None:
     """A year of raw rows is never read for a sum."""
     which = ("org_a", NOON_US, NOON_US + QUARTER_US, ("model", "key_id"), NOTHING, None)
-    plan = await query_plan(database, usage_sums.rollup_query(*which))
+    part = usage_sums.Run(0, QUARTER_US, NOON_US, NOON_US + QUARTER_US)
+    query = usage_sums.rollup_query("org_a", part, ("model", "key_id"), NOTHING, None)
+    plan = await query_plan(database, query)
     assert any("usage_rollup USING" in step and "org_id=?" in step for step in plan), plan
     plan = await query_plan(database, usage_sums.tail_query(*which))
     assert any("usage_event USING INTEGER PRIMARY KEY (rowid>?)" in step for step in plan), plan
