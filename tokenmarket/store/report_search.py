@@ -44,7 +44,7 @@ from tokenmarket.store.usage_rollup import (
 )
 
 LOOKED: Final = 2_000  # newest requests that are looked through
-READ_MAX: Final = 20_000  # requests that one page reads at most after that
+READ_MAX: Final = 12_000  # requests that one page reads at most after that
 SPOTS_AT_ONCE: Final = 256
 STRETCH_US: Final = 32 * DAY_US  # in which spots of several values are looked for
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import msgspec
-from sqlalchemy import and_, delete, insert, literal_column, select, update
+from sqlalchemy import Select, and_, delete, insert, literal_column, select, update
 
 from tokenmarket.store import turns
 from tokenmarket.store.database import Connection, Database
@@ -203,9 +203,14 @@ async def attempts_of(
 
 async def forget_before(conn: Connection, at_us: int) -> int:
     """Events older than this go, with all that was tried; how many dispatches."""
-    old = select(webhook_event.c.id).where(webhook_event.c.created_us < at_us)
-    gone = select(_dispatches.id).where(_dispatches.event_id.in_(old))
+    old, gone = old_queries(at_us)
     await conn.execute(delete(webhook_attempt).where(webhook_attempt.c.dispatch_id.in_(gone)))
     result = await conn.execute(delete(webhook_dispatch).where(_dispatches.event_id.in_(old)))
     await conn.execute(delete(webhook_event).where(webhook_event.c.created_us < at_us))
     return result.rowcount
+
+
+def old_queries(at_us: int) -> tuple[Select[str], Select[str]]:
+    """The ids of events that are older, and of their dispatches."""
+    old = select(webhook_event.c.id).where(webhook_event.c.created_us < at_us)
+    return old, select(_dispatches.id).where(_dispatches.event_id.in_(old))

@@ -55,6 +55,7 @@ webhook_event = Table(
     Column("body", Text, nullable=False),  # sent byte by byte
     Column("created_us", BigInteger, nullable=False),
     Index("uq_webhook_event_subject", "org_id", "type", "subject", unique=True),
+    Index("ix_webhook_event_created_us", "created_us"),
 )
 
 webhook_dispatch = Table(
@@ -74,6 +75,7 @@ webhook_dispatch = Table(
     Column("lease_owner", Text, nullable=False),
     Column("lease_until_us", BigInteger, nullable=False),
     Index("ix_webhook_dispatch_endpoint_id", "endpoint_id", "id"),
+    Index("ix_webhook_dispatch_event_id", "event_id"),
     Index(
         "ix_webhook_dispatch_due",
         "next_attempt_us",

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from tests.support.plans import query_plan
 from tests.unit.webhooks.shop import KEK, URL, Shop, shop
 from tokenmarket.store import webhook_endpoints, webhook_sending
 from tokenmarket.store.tables import audit_event
@@ -242,6 +243,10 @@ async def test_what_is_old_is_forgotten(s: Shop) -> None:
         assert await webhook_sending.forget_before(conn, limit_us) == 1
     [sent] = await s.sent(made.endpoint.id)
     assert len(await s.attempts(sent.id)) == 1
+    queries: Any = webhook_sending.old_queries(limit_us)
+    for query in queries:
+        plan = await query_plan(s.database, query)
+        assert all("SCAN" not in step for step in plan), plan
 
 
 # ------------------------------------------------------------------------------ slow, and the wire

@@ -43,3 +43,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name_id", "width_us", "start_us", name=op.f("pk_usage_series")),
         sqlite_with_rowid=False,
     )
+    # what is forgotten of webhooks after a month
+    op.create_index("ix_webhook_event_created_us", "webhook_event", ["created_us"], unique=False)
+    op.create_index("ix_webhook_dispatch_event_id", "webhook_dispatch", ["event_id"], unique=False)
