@@ -71,6 +71,7 @@ from tokenmarket.web.receiving import Forms
 from tokenmarket.web.site.doors import Doors
 from tokenmarket.web.site.parts import Parts
 from tokenmarket.web.videos import Videos, VideosContext
+from tokenmarket.webhooks.off_letters import OffLetters
 from tokenmarket.webhooks.service import Webhooks
 
 if TYPE_CHECKING:
@@ -263,6 +264,7 @@ class Server:
             self.wallet.worker_id,
             config.root.derive(sealing.KEY_ENCRYPTION),
             config.webhook_origins,
+            OffLetters(self.database, self.mail, lambda: self.shelf.urls.base_url).tell,
         )
         engine.wake_notices = self.webhooks.deliverer.wake
         api = self.api

@@ -106,6 +106,10 @@ price = [{ unit = "video_second", usd = "0.03" }]
 """
 
 
+async def _nobody(_endpoint: object) -> None:
+    """No letters."""
+
+
 class Studio:
     """One process: engine and service over a World."""
 
@@ -165,7 +169,9 @@ class Studio:
         settlement = Settlement(wallet, telemetry, self.clock)
         self.tasks = VideoTasks(engine, admission, settlement)
         queues = [
-            Dispatches(w.database, wallet.worker_id, b"k" * 32, self.clock, engine.draw, ()),
+            Dispatches(
+                w.database, wallet.worker_id, b"k" * 32, self.clock, engine.draw, (), _nobody
+            ),
             Callbacks(
                 w.database,
                 wallet.worker_id,

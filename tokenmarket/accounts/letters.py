@@ -1,4 +1,4 @@
-"""The letters that accounts send, in the language of whom they are for."""
+"""The letters that are sent to people with accounts, in the language of whom they are for."""
 
 from __future__ import annotations
 
@@ -66,6 +66,30 @@ _LETTERS = {
         "zh": (
             "邀请您加入 {org}",
             "{inviter} 邀请您加入 TokenMarket 上的组织 {org}。\n请在七天内接受邀请：\n\n{link}\n",
+        ),
+    },
+    "webhook_failing": {
+        "en": (
+            "A webhook endpoint was turned off",
+            "Your webhook endpoint at {host} took nothing for five days and was turned off.\n"
+            "What is still to be sent waits. See why, and turn it on again:\n\n{link}\n",
+        ),
+        "zh": (
+            "Webhook 端点已停用",
+            "您位于 {host} 的 Webhook 端点连续五天没有接收任何内容，已被停用。\n"
+            "待发送的内容会保留。查看原因并重新启用：\n\n{link}\n",
+        ),
+    },
+    "webhook_gone": {
+        "en": (
+            "A webhook endpoint was turned off",
+            "Your webhook endpoint at {host} answered 410 (gone) and was turned off.\n"
+            "If it should go on, turn it on again:\n\n{link}\n",
+        ),
+        "zh": (
+            "Webhook 端点已停用",
+            "您位于 {host} 的 Webhook 端点返回 410（不再需要），已被停用。\n"
+            "如需继续，请重新启用：\n\n{link}\n",
         ),
     },
     "password_changed": {

@@ -11,7 +11,7 @@ What a caller wrote and what an upstream answered are values: never looked up, n
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 Language = Literal["en", "zh"]
@@ -75,6 +75,26 @@ def preferred(accept_language: str) -> Language:
     return best
 
 
+class Recognizer:
+    """Finds template and values of sentences that come as plain text: from a library, or from a
+    table in which only the text was stored."""
+
+    def __init__(self, templates: Iterable[str]) -> None:
+        self._patterns = [(re.compile(_pattern(template)), template) for template in templates]
+
+    def said(self, text: str) -> str:
+        """The sentence with its parts known; the text itself if it is none of the templates."""
+        for pattern, template in self._patterns:
+            found = pattern.fullmatch(text)
+            if found is not None:
+                return say(template, **found.groupdict())
+        return text
+
+
+def _pattern(template: str) -> str:
+    return re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.+)", re.escape(template))
+
+
 # What msgspec says of a value that has another type or form. Its words for types stay as they are.
 DECODER_SENTENCES = (
     "Expected `{wanted}`, got `{given}`",
@@ -83,16 +103,9 @@ DECODER_SENTENCES = (
     "Invalid enum value {given}",
     "Expected {wanted}",
 )
-_PATTERNS = tuple(
-    (re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>.+)", sentence)), sentence)
-    for sentence in DECODER_SENTENCES
-)
+_decoder = Recognizer(DECODER_SENTENCES)
 
 
 def decoder_said(text: str) -> str:
     """A sentence of msgspec's ValidationError (without its path) with its parts known."""
-    for pattern, template in _PATTERNS:
-        found = pattern.fullmatch(text)
-        if found is not None:
-            return say(template, **found.groupdict())
-    return text
+    return _decoder.said(text)

@@ -253,7 +253,8 @@ class Fetcher:
         left_s = ends_s - self._clock()
         if left_s <= 0:
             raise FetchRefused(
-                "timeout", say("the URL took longer than {total_s:g} s", total_s=timeouts.total)
+                "timeout",
+                say("the URL took longer than {total_s} s", total_s=f"{timeouts.total:g}"),
             )
         limits = msgspec.structs.replace(timeouts, total=left_s)
         request = UpstreamRequest(where.path, _ACCEPT, b"", method="GET")

@@ -24,6 +24,7 @@ import msgspec
 from tokenmarket.billing.clock import Clock
 from tokenmarket.core.sealing import SealBroken
 from tokenmarket.core.video.webhooks import signed_headers
+from tokenmarket.core.wording import Recognizer, say
 from tokenmarket.telemetry import Log
 from tokenmarket.upstream.fetch import Fetcher, FetchRefused
 
@@ -188,9 +189,43 @@ class Deliverer:
             never = refused.reason in ("url_not_allowed", "private_address")
             final = never and job.attempts > GIVE_UP_REFUSED_AFTER
         except SealBroken:
-            error = "the signing secret does not open"
+            error = str(say("the signing secret does not open"))
         duration_ms = (clock.monotonic_us() - started_us) // 1000
         return Outcome(clock.wall_us(), duration_ms, status, answer, error[:300], final)
+
+
+# What ``Outcome.error`` may say, to be shown in other languages; a status is said as it is.
+ERRORS = (
+    "a URL begins with https://",
+    "a URL has a host, and a port only as a number",
+    "a URL has at most {chars_max} characters",
+    "a URL has no spaces, control characters, backslashes or fragment",
+    "a URL has no user name or password",
+    "a URL has one of the ports {ports}",
+    "an IPv4 address is written as four decimal numbers",
+    "an international host name is written in its ASCII form, xn--…",
+    "its address is not public",
+    "not a host name",
+    "not an IPv6 address",
+    "not an international host name: its xn-- part does not decode",
+    "the URL answered in a coding that was not asked for",
+    "the URL answered with HTTP {status}",
+    "the URL could not be read: {message}",
+    "the URL has more than {bytes_max} bytes",
+    "the URL leads through more than {redirects_max} redirects",
+    "the URL redirects from https to http",
+    "the URL redirects to nowhere",
+    "the URL took longer than {total_s} s",
+    "the host has an address that is not public",
+    "the host name is not known",
+    "the signing secret does not open",
+)
+_errors = Recognizer(ERRORS)
+
+
+def error_said(stored: str) -> str:
+    """An error that was stored, with its parts known (``core/wording.py``)."""
+    return _errors.said(stored)
 
 
 def shown(answer: bytes) -> str:

@@ -6,7 +6,7 @@ both leave a line in the audit trail.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import msgspec
 
@@ -16,6 +16,7 @@ from tokenmarket.store import accounts as rows
 from tokenmarket.store import webhook_endpoints, webhook_sending
 from tokenmarket.store.database import Connection, Database
 from tokenmarket.store.money_moves import money_transaction
+from tokenmarket.store.webhook_endpoints import EndpointRow
 from tokenmarket.store.webhook_sending import Attempt, Dispatch
 from tokenmarket.webhooks.deliverer import LEASE_US, Job, Outcome
 
@@ -38,8 +39,11 @@ class Dispatches:
         clock: Clock,
         draw: Callable[[], int],
         origins: tuple[str, ...],
+        tell: Callable[[EndpointRow], Awaitable[object]],
     ) -> None:
+        """``tell`` is called after an endpoint was turned off."""
         self._database = database
+        self._tell = tell
         self._worker_id = worker_id
         self._kek = kek
         self._clock = clock
@@ -85,16 +89,18 @@ class Dispatches:
         async with money_transaction(self._database) as conn:
             if not await webhook_sending.finish(conn, row, attempt, again_us):
                 return "lost"
-            await _note(conn, row, outcome)
+            turned_off = await _note(conn, row, outcome)
+        if turned_off is not None:
+            await self._tell(turned_off)
         return "delivered" if not outcome.error else "given_up" if again_us is None else "failed"
 
 
-async def _note(conn: Connection, row: Dispatch, outcome: Outcome) -> None:
-    """What an attempt says about its endpoint."""
+async def _note(conn: Connection, row: Dispatch, outcome: Outcome) -> EndpointRow | None:
+    """What an attempt says about its endpoint; the endpoint if that turned it off."""
     endpoint = await webhook_endpoints.endpoint_by_id(conn, row.org_id, row.endpoint_id)
     if endpoint is None:
-        return
-    since_us, reason = endpoint.failing_since_us, ""
+        return None
+    since_us, reason, was_off_us = endpoint.failing_since_us, "", endpoint.disabled_us
     if not outcome.error:
         since_us = 0
     else:
@@ -117,6 +123,7 @@ async def _note(conn: Connection, row: Dispatch, outcome: Outcome) -> None:
             org_id=endpoint.org_id,
         )
     elif since_us == endpoint.failing_since_us:
-        return
+        return None
     changed = msgspec.structs.replace(endpoint, failing_since_us=since_us)
     await webhook_endpoints.update_endpoint(conn, changed)
+    return changed if changed.disabled_us != was_off_us else None

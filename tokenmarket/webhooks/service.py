@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+from collections.abc import Awaitable, Callable
 
 from tokenmarket.accounts.key_events import publish_key
 from tokenmarket.billing.clock import Clock
 from tokenmarket.store import webhook_endpoints, webhook_sending
 from tokenmarket.store.database import Database
+from tokenmarket.store.webhook_endpoints import EndpointRow
 from tokenmarket.telemetry import Log
 from tokenmarket.upstream.fetch import Fetcher
 from tokenmarket.webhooks.callbacks import Callbacks
@@ -36,13 +38,15 @@ class Webhooks:
         worker_id: str,
         kek: bytes,
         origins: tuple[str, ...],
+        tell: Callable[[EndpointRow], Awaitable[object]],
     ) -> None:
+        """``tell`` is called after an endpoint was turned off (``webhooks/off_letters.py``)."""
         self._database = database
         self._clock = clock
         self._log = log
         self.deliverer = Deliverer(
             [
-                Dispatches(database, worker_id, kek, clock, _draw, origins),
+                Dispatches(database, worker_id, kek, clock, _draw, origins, tell),
                 Callbacks(database, worker_id, kek, clock, _draw, os.urandom),
             ],
             fetcher,

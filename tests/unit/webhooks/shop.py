@@ -39,9 +39,13 @@ class Shop:
             self.lines.append(block)
 
         log = Log(sink, clock, "info")
-        queue = Dispatches(database, "w1", KEK, clock, lambda: 0, ())
+        self.off: list[EndpointRow] = []  # those that were turned off, as it was told
+        queue = Dispatches(database, "w1", KEK, clock, lambda: 0, (), self.turned_off)
         self.deliverer = Deliverer([queue], fetcher or self.postman, clock, log)
         self.org_id = ""
+
+    async def turned_off(self, endpoint: EndpointRow) -> None:
+        self.off.append(endpoint)
 
     @property
     def desk(self) -> Desk:

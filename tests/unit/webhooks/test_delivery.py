@@ -127,7 +127,7 @@ async def test_retries_come_later_and_later_for_about_a_day(s: Shop) -> None:
 async def test_the_pauses_are_spread(s: Shop) -> None:
     made = await s.made()
     await publish(s)
-    queue = Dispatches(s.database, "w1", KEK, s.clock, lambda: 20, ())
+    queue = Dispatches(s.database, "w1", KEK, s.clock, lambda: 20, (), s.turned_off)
     spread = Deliverer([queue], s.deliverer._fetcher, s.clock, s.deliverer._log)
     s.postman.answers = [500]
     await spread.sweep()
@@ -161,6 +161,7 @@ async def test_five_days_of_failure_turn_it_off_with_a_line(s: Shop) -> None:
     s.postman.answers = []
     assert await s.deliverer.sweep() > 0
     assert (await s.endpoint(one)).failing_since_us == 0
+    assert [turned.id for turned in s.off] == [one]  # told once
 
 
 async def test_one_that_is_taken_ends_the_failing(s: Shop) -> None:
@@ -184,6 +185,7 @@ async def test_gone_turns_it_off_at_once(s: Shop) -> None:
     assert row.disabled_reason == "gone"
     [sent] = await s.sent(made.endpoint.id)
     assert sent.given_up_us
+    assert [one.id for one in s.off] == [made.endpoint.id]
 
 
 async def test_both_secrets_sign_while_one_replaces_the_other(s: Shop) -> None:

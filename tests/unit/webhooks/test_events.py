@@ -88,7 +88,9 @@ async def test_what_is_undone_is_not_told(s: Shop) -> None:
 async def test_a_key_that_expires_soon_is_told_once(s: Shop) -> None:
     made = await s.made(events=("key.expiring",))
     now_s = s.clock.wall_us() // 1_000_000
-    service = Webhooks(s.database, s.deliverer._fetcher, s.clock, s.deliverer._log, "w1", KEK, ())
+    service = Webhooks(
+        s.database, s.deliverer._fetcher, s.clock, s.deliverer._log, "w1", KEK, (), s.turned_off
+    )
     async with s.database.begin() as conn:
         org = await admin.find_org(conn, s.org_id)
         for name, ends_s in (("soon", 9 * DAY_S), ("later", 90 * DAY_S), ("never", None)):

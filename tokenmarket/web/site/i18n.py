@@ -46,6 +46,11 @@ class Texts:
                 found = many
         return found.format(n=n, **values)
 
+    def chinese(self, english: str) -> str | None:
+        """The Chinese of a text without context, for ``core.wording.said_in``."""
+        found = self._catalogue.get((None, english))
+        return None if found is None else found[0]
+
     def _find(self, english: str, context: str | None) -> tuple[str, ...]:
         found = self._catalogue.get((context, english))
         if found is None:

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from tokenmarket.core.wording import said_in
 from tokenmarket.web.site.i18n import HTML_LANG, LANGUAGES
 
 if TYPE_CHECKING:
@@ -134,6 +135,13 @@ class Visit:
 
     def p_(self, context: str, english: str, /, **values: object) -> str:
         return self.site.texts.text(self.lang, english, context, **values)
+
+    def said(self, text: str) -> str:
+        """A refusal or failure (``core/wording.py``) in the page's language; English where it has
+        no other."""
+        if self.lang == "en":
+            return str(text)
+        return said_in(text, self.site.texts.chinese) or str(text)
 
     def url(self, path: str) -> str:
         """``/keys`` -> ``/en/keys``; ``@/keys`` -> the page of this organisation's console."""

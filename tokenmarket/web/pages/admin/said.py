@@ -12,8 +12,8 @@ from datetime import datetime
 from tokenmarket.accounts.admin import NotThere, Refused, Taken
 from tokenmarket.core import sealing
 from tokenmarket.core.catalog_rows import CatalogDocument
+from tokenmarket.core.wording import said_by
 from tokenmarket.store.database import Connection
-from tokenmarket.web.site.i18n import TextMissing
 from tokenmarket.web.site.visit import Visit
 
 WRONG = (Refused, Taken)
@@ -21,11 +21,7 @@ WRONG = (Refused, Taken)
 
 def said(visit: Visit, error: Exception) -> str:
     """The refusal in the visitor's language; details of the catalog's rules stay as they are."""
-    text = str(error)
-    try:
-        return visit._(text)
-    except TextMissing:
-        return text
+    return visit.said(said_by(error))
 
 
 class Entries(dict[str, object]):

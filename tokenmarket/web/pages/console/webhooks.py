@@ -8,6 +8,7 @@ page and not a redirect.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import msgspec
 from starlette.responses import Response
@@ -24,6 +25,7 @@ from tokenmarket.web.site.pages import Page
 from tokenmarket.web.site.policy import member
 from tokenmarket.web.site.visit import Visit
 from tokenmarket.webhooks import callbacks, endpoints
+from tokenmarket.webhooks.deliverer import error_said
 from tokenmarket.webhooks.endpoints import Desk, Made, Wishes, WrongEntry
 
 PAGE_DELIVERIES = 50
@@ -49,6 +51,7 @@ async def listing(visit: Visit) -> Response:
         "console/webhooks.html",
         endpoints=[(row, state_of(row)) for row in found],
         callbacks=[(row, _callback_state(row)) for row in calls],
+        error_text=_error_text(visit),
         endpoints_max=endpoints.ENDPOINTS_MAX,
     )
 
@@ -154,6 +157,7 @@ async def delivery(visit: Visit) -> Response:
         dispatch=dispatch,
         state=_dispatch_state(dispatch),
         attempts=tried.get(dispatch.id, []),
+        error_text=_error_text(visit),
         body=_indented(dispatch.body),
     )
 
@@ -204,6 +208,7 @@ async def _detail(
         event_types=_event_types(visit),
         deliveries=[(one, _dispatch_state(one)) for one in shown],
         first_page=not after,
+        error_text=_error_text(visit),
         next_after=shown[-1].id if len(found) > PAGE_DELIVERIES else None,
     )
 
@@ -245,6 +250,10 @@ def state_of(row: EndpointRow) -> str:
     if row.disabled_us:
         return "off"
     return "failing" if row.failing_since_us else "on"
+
+
+def _error_text(visit: Visit) -> Callable[[str], str]:
+    return lambda stored: visit.said(error_said(stored))
 
 
 def _dispatch_state(row: Dispatch) -> str:
