@@ -22,7 +22,6 @@ from tokenmarket.backoffice import prices
 from tokenmarket.backoffice.announcements import Board
 from tokenmarket.backoffice.reconcile import Proofs
 from tokenmarket.billing.clock import SystemClock
-from tokenmarket.billing.records import StoredAnswer
 from tokenmarket.billing.wallet import Wallet
 from tokenmarket.catalog import CatalogSource, load_shipped, needs_credential
 from tokenmarket.config import Config
@@ -167,7 +166,7 @@ class Server:
             admission=self._admission,
             catalog=self.catalog,
             wallet=self.wallet,
-            idempotency=Idempotency(self._stored_answer),
+            idempotency=Idempotency(self.wallet.stored_answer),
             upstreams=self.outbound,
             adapters=ADAPTERS,
             media=MediaRooms(self._fetcher, self.shelf),
@@ -468,18 +467,6 @@ class Server:
     ) -> Sequence[Mapping[str, object]]:
         await self.wallet.flush()
         return await usage_between(self.database, org_id, from_us, to_us, group_by)
-
-    async def _stored_answer(self, org_id: str, endpoint: str, key: str) -> StoredAnswer | None:
-        answer = self.wallet.unposted_answer(org_id, endpoint, key)
-        if answer is not None:
-            return answer
-        found = await money.stored_answer(
-            self.database, org_id, endpoint, key, self.clock.wall_us()
-        )
-        if found is None:
-            return None
-        _, fingerprint, status, content_type, body = found
-        return StoredAnswer(key, endpoint, fingerprint, status, content_type, body)
 
     def _gauges(self) -> Iterable[tuple[str, str, float]]:
         for name, value in self.wallet.metrics().items():

@@ -54,6 +54,7 @@ from tokenmarket.billing.tasks import TaskMoney
 from tokenmarket.billing.till import AdmissionStopped, HoldEnded, Till, no_failpoint
 from tokenmarket.core.pricing import PriceSheet
 from tokenmarket.store.database import Database
+from tokenmarket.store.money import stored_answer
 from tokenmarket.store.money_ledger import balance, remember_prices
 from tokenmarket.store.money_moves import register_worker
 from tokenmarket.store.money_posting import Batch, close_worker
@@ -232,6 +233,18 @@ class Wallet(Till):
         """The stored answer of a request that ended and is not in SQL yet."""
         event = self._unposted_answers.get((org_id, endpoint, key))
         return None if event is None else event.answer
+
+    async def stored_answer(self, org_id: str, endpoint: str, key: str) -> StoredAnswer | None:
+        """The answer that is kept for an idempotency key, posted or not."""
+        answer = self.unposted_answer(org_id, endpoint, key)
+        if answer is not None:
+            return answer
+        now_us = self._clock.wall_us()
+        found = await stored_answer(self._database, org_id, endpoint, key, now_us)
+        if found is None:
+            return None
+        _, fingerprint, status, content_type, body = found
+        return StoredAnswer(key, endpoint, fingerprint, status, content_type, body)
 
     def balance_nano(self, funds: Funds, wall_us: int | None = None) -> int:
         """What this process has of the balance, without I/O: exact when one process serves and
