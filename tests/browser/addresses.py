@@ -24,6 +24,7 @@ _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 # path of the table without "/{lang}" -> the values of its parts besides lang and org
 SAMPLES: dict[str, Callable[[Site], dict[str, str]]] = {
     "/console/{org}/requests/{id}": lambda site: {"id": site.server.chat().request_id},
+    "/console/{org}/requests/{id}/content": lambda site: {"id": site.server.chat().request_id},
     "/admin/requests/{id}": lambda site: {"id": site.server.chat().request_id},
     "/console/{org}/keys/{key}": lambda site: {"key": site.server.get("/key").json["id"]},
     "/console/{org}/webhooks/{endpoint}": lambda site: webhook_with_delivery(

@@ -9,6 +9,7 @@ from tokenmarket.web.pages.admin import requests as admin_requests
 from tokenmarket.web.pages.console import (
     audit,
     billing,
+    contents,
     home,
     invoices,
     keys,
@@ -56,6 +57,7 @@ PAGES: list[Page] = [
     *reading.PAGES,
     *overview.PAGES,
     *requests.PAGES,
+    *contents.PAGES,
     *usage.PAGES,
     *admin_requests.PAGES,
     *admin_ledger.PAGES,

@@ -18,11 +18,13 @@ from tokenmarket.backoffice.reconcile import Proofs
 from tokenmarket.billing.funds import Balance
 from tokenmarket.catalog import CatalogSource, load_shipped
 from tokenmarket.config import Environment
+from tokenmarket.contents.service import Contents
 from tokenmarket.core import ids, sealing
 from tokenmarket.core.catalog import Route
 from tokenmarket.core.errors import ApiError
 from tokenmarket.core.routing import AVAILABLE, RouteState
 from tokenmarket.core.wire import Inbound
+from tokenmarket.files.contents import ContentFiles
 from tokenmarket.mail import Mail
 from tokenmarket.payments.alerts import Alerts
 from tokenmarket.payments.redeem import Codes
@@ -153,6 +155,7 @@ class Desk:
             ),
             webhooks=SimpleNamespace(deliverer=SimpleNamespace(wake=self._wake)),
             payments=self._payments(),
+            contents=self._contents(),
             base_url=lambda: "https://gateway.example",
         )
         self.manage = Manage(self.parts, self.endpoints, refusal, lambda: b"{}")
@@ -168,6 +171,17 @@ class Desk:
             lambda _, error: self.crashes.append(error),
             alerts=Alerts(self.database, Mail(None, ""), self.clock),
             codes=Codes(self.database, b"c" * 32, self.clock),
+        )
+
+    def _contents(self) -> Contents:
+        """Beside the database."""
+        return Contents(
+            self.database,
+            ContentFiles(Path(self.database.path).parent / "contents"),
+            ROOT.derive(sealing.CONTENTS),
+            self.clock,
+            days_max=90,
+            failed=lambda _, error: self.crashes.append(error),
         )
 
     async def _targets(self, _now_us: int) -> dict[tuple[str, str], RouteFigures]:

@@ -24,6 +24,9 @@ ACTIONS = {
     "org.create": N_("Organization made"),
     "org.settings": N_("Settings changed"),
     "org.limits": N_("Limits changed"),
+    "content.switch": N_("Storing of content changed"),
+    "content.read": N_("Content of a request read"),
+    "content.delete": N_("Content of a request deleted"),
     "key.create": N_("API key made"),
     "key.change": N_("API key changed"),
     "key.rotate": N_("API key rolled"),
@@ -40,7 +43,7 @@ ACTIONS = {
     "team.join": N_("Person added to a team"),
     "team.leave": N_("Person taken out of a team"),
 }
-GROUPS = ("org", "key", "member", "team")
+GROUPS = ("org", "key", "member", "team", "content")
 
 
 class Line(msgspec.Struct):

@@ -22,6 +22,7 @@ from tokenmarket.reports.asking import (
 from tokenmarket.reports.names import Names, names_of
 from tokenmarket.reports.requests import Listing, models_meant
 from tokenmarket.store.usage_sums import values_between
+from tokenmarket.web.pages.console.contents import offer
 from tokenmarket.web.pages.drawn import histogram
 from tokenmarket.web.pages.receipt_view import receipt_view
 from tokenmarket.web.site.pages import Page
@@ -176,6 +177,7 @@ async def receipt(visit: Visit) -> Response:
         names=names,
         back=visit.url("@/requests"),
         json_address=visit.url(f"@/requests/{visit.params['id']}/json"),
+        content=offer(visit),
     )
 
 

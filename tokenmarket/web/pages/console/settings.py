@@ -40,6 +40,7 @@ async def settings(visit: Visit) -> Response:
         name=name,
         chosen=time_zone,
         time_zones=time_zones(),
+        content_days=visit.parts.contents.days_of(org),
     )
 
 

@@ -2,7 +2,7 @@
 // tooltips of charts, code tabs, messages. A page is readable and its forms work without it.
 // Other scripts call `toast(text)`; texts for people come from `data-*` attributes.
 
-import { drawers, filters, live } from "./fragment.js";
+import { drawers, filters, live, parts } from "./fragment.js";
 
 const YEAR_S = 31536000;
 const $ = (selector, root = document) => root.querySelector(selector);
@@ -204,4 +204,5 @@ labelCells();
 document.addEventListener("fragment", (event) => labelCells(event.target));
 filters();
 drawers();
+parts();
 live();

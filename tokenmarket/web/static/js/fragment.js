@@ -106,6 +106,18 @@ function followLinks(url) {
   }
 }
 
+// --- parts that are asked for: <a data-part="ID" href="…"> puts the element ID of its page here
+
+export function parts() {
+  document.addEventListener("click", async (event) => {
+    const link = event.target.closest?.("a[data-part]");
+    if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    await show(link.dataset.part, link.href);
+    document.getElementById(link.dataset.part)?.focus();
+  });
+}
+
 // --- drawer: <a data-drawer href="…"> shows the page's part beside this page
 
 let opener = null;
