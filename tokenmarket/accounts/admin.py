@@ -14,6 +14,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from tokenmarket.accounts import facts
 from tokenmarket.accounts.key_events import publish_key
 from tokenmarket.core import ids, keys
 from tokenmarket.core.catalog import OPERATIONS
@@ -103,6 +104,7 @@ async def create_org(
         limits=checked_limits(limits or Limits()),
         disabled_at_s=None,
         created_us=now_us,
+        group_id=await facts.group_of_new(conn) if kind == "customer" else None,
     )
     try:
         await rows.insert_org(conn, row)

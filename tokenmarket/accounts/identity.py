@@ -18,12 +18,12 @@ What a reader must know:
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import msgspec
 
-from tokenmarket.accounts import letters, links, members, people
+from tokenmarket.accounts import facts, letters, links, members, people
 from tokenmarket.accounts.admin import NotThere, Refused, Taken
+from tokenmarket.accounts.facts import SignUp
 from tokenmarket.accounts.links import Links, Spent
 from tokenmarket.accounts.members import Invitation, InvitationRow
 from tokenmarket.accounts.passwords import Passwords, checked_password
@@ -41,8 +41,6 @@ from tokenmarket.store import people as people_rows
 from tokenmarket.store.accounts import OrgRow
 from tokenmarket.store.database import Connection, Database
 from tokenmarket.store.people import User
-
-SignUp = Literal["open", "invite", "closed"]
 
 
 class WrongPassword(Exception):
@@ -98,7 +96,7 @@ class Identity:
         sessions: Sessions | None = None,
         passwords: Passwords | None = None,
     ) -> None:
-        self.sign_up_mode: SignUp = sign_up
+        self._sign_up_configured: SignUp = sign_up
         self.mail = mail
         self.passwords = passwords or Passwords()
         self.sessions = sessions or Sessions(database, clock, root.derive(sealing.SESSIONS))
@@ -109,6 +107,11 @@ class Identity:
         self._database = database
         self._clock = clock
         self._base_url = base_url
+
+    async def sign_up_mode(self) -> SignUp:
+        """Who may make an account now."""
+        async with self._database.read() as conn:
+            return await facts.sign_up(conn, self._sign_up_configured)
 
     async def close(self) -> None:
         await self.mail.close()
@@ -234,7 +237,7 @@ class Identity:
 
         Raises Refused, Taken, TooMany, Busy; NotThere if the invitation is over.
         """
-        self._check_open(invitation)
+        await self._check_open(invitation)
         self.throttle.begin_from("sign-up", came.address)
         address = people.checked_email(email)
         hashed = await self.passwords.hash(checked_password(password, address))
@@ -253,7 +256,7 @@ class Identity:
     async def ask_sign_up(self, email: str, came: From, *, language: str) -> None:
         """Mail a link to make an account, or that there is one; the answer is the same after the
         same time. Raises Refused (for what is no address), TooMany."""
-        self._check_open(None)
+        await self._check_open(None)
         address = people.checked_email(email)
         self.throttle.begin("sign-up", address, came.address)
         link = self._url(language, f"/sign-up/{self.sign_up_links.make(address)}")
@@ -268,7 +271,7 @@ class Identity:
     ) -> SignedIn:
         """A new account by the link of ``ask_sign_up``, owner of a new organisation, its address
         proved. Raises NotThere for a link that was used or is too old, Refused, Busy."""
-        self._check_open(None)
+        await self._check_open(None)
         address = self.sign_up_links.find(token)
         if address is None:
             raise NotThere(N_("This link has been used or is too old."))
@@ -284,9 +287,9 @@ class Identity:
             raise NotThere(N_("This link has been used or is too old.")) from error
         return await self._let_in(user, came)
 
-    def _check_open(self, invitation: Invitation | None) -> None:
-        closed = self.sign_up_mode == "closed"
-        if closed or (self.sign_up_mode == "invite" and invitation is None):
+    async def _check_open(self, invitation: Invitation | None) -> None:
+        mode = await self.sign_up_mode()
+        if mode == "closed" or (mode == "invite" and invitation is None):
             raise Refused(N_("Sign-up is closed here. Ask an administrator for an invitation."))
 
     async def ask_verification(self, user: User) -> bool:

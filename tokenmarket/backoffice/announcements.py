@@ -7,6 +7,7 @@ import os
 import msgspec
 
 from tokenmarket.accounts.admin import NotThere, Refused
+from tokenmarket.backoffice.facts import SUPPORT
 from tokenmarket.core import ids
 from tokenmarket.core.texts import N_
 from tokenmarket.store import accounts as rows
@@ -77,20 +78,31 @@ async def find(conn: Connection, announcement_id: str) -> Announcement:
 
 
 class Board:
-    """What every page shows now; asks SQL at most once in two seconds."""
+    """What every page shows now: announcements, and where to find help. Asks SQL at most once in
+    two seconds."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._read_us: int | None = None
         self._showing: list[Announcement] = []
+        self._support: str | None = None
 
     async def showing(self, now_us: int) -> list[Announcement]:
+        await self._read(now_us)
+        return self._showing
+
+    async def support(self, now_us: int) -> str | None:
+        """An e-mail or https address; None: the operator named none."""
+        await self._read(now_us)
+        return self._support
+
+    async def _read(self, now_us: int) -> None:
         read_us = self._read_us
         if read_us is None or not 0 <= now_us - read_us < CACHE_US:
             async with self._database.read() as conn:
                 self._showing = await store.showing(conn, now_us)
+                self._support = await rows.remembered(conn, SUPPORT)
             self._read_us = now_us
-        return self._showing
 
 
 def _checked_text(text: str) -> str:

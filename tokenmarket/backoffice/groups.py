@@ -8,6 +8,7 @@ import re
 import msgspec
 
 from tokenmarket.accounts.admin import NotThere, Refused, Taken, checked_name
+from tokenmarket.accounts.facts import group_of_new
 from tokenmarket.core import ids
 from tokenmarket.core.catalog_groups import MARKUP_BP_MAX, MARKUP_BP_MIN, percent_text
 from tokenmarket.core.catalog_rows import CatalogDocument
@@ -78,6 +79,8 @@ async def remove(conn: Connection, group_id: str, *, now_us: int, actor: str) ->
     row = await find(conn, group_id)
     if row.members:
         raise Taken(N_("Organizations are in this group: move them to another one first."))
+    if await group_of_new(conn) == group_id:
+        raise Taken(N_("New organizations start in this group: choose another one first."))
     await org_groups.remove(conn, group_id)
     await rows.append_audit(conn, now_us, actor, "group.remove", group_id, _detail(row))
 

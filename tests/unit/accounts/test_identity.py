@@ -12,6 +12,7 @@ from tests.support.people import PASSWORD, cheap_passwords
 from tests.unit.accounts.clock import HandClock
 from tokenmarket.accounts import members, operators, people
 from tokenmarket.accounts.admin import NotThere, Refused, Taken
+from tokenmarket.accounts.facts import SIGN_UP
 from tokenmarket.accounts.identity import From, Identity, NeedsCode, SignedIn, WrongPassword
 from tokenmarket.accounts.members import By
 from tokenmarket.accounts.second_factor import app_uri, qr_svg
@@ -323,6 +324,18 @@ async def test_who_may_sign_up(database: Database, mode: str) -> None:
     await identity.close()
 
 
+async def test_the_operator_opens_and_closes_sign_up(database: Database) -> None:
+    desk = Desk(database, Mailbox(), "closed")
+    async with database.begin() as conn:
+        await rows.replace_fact(conn, SIGN_UP, "open")
+    await desk.join()
+    async with database.begin() as conn:
+        await rows.replace_fact(conn, SIGN_UP, "invite")
+    with pytest.raises(Refused):
+        await desk.join("bob@example.com")
+    await desk.identity.close()
+
+
 async def test_an_invitation_to_another_address_makes_no_account(desk: Desk) -> None:
     made = await desk.join()
     [home] = await members.of_user(desk.database, made.user.id)
@@ -419,12 +432,14 @@ async def test_a_sign_up_link_lasts_a_day_and_only_while_sign_up_is_open(desk: D
     assert isinstance(box, Mailbox)
     await identity.ask_sign_up("late@example.com", HERE, language="en")
     token = box.link().rpartition("/")[2]
-    identity.sign_up_mode = "invite"
+    async with desk.database.begin() as conn:
+        await rows.replace_fact(conn, SIGN_UP, "invite")
     with pytest.raises(Refused):
         await identity.join(token, "Late", PASSWORD, HERE, language="en")
     with pytest.raises(Refused):
         await identity.ask_sign_up("late@example.com", HERE, language="en")
-    identity.sign_up_mode = "open"
+    async with desk.database.begin() as conn:
+        await rows.forget(conn, SIGN_UP)
     desk.clock.now_s += 86_400
     with pytest.raises(NotThere):
         await identity.join(token, "Late", PASSWORD, HERE, language="en")

@@ -6,11 +6,14 @@ import pytest
 
 from tests.unit.backoffice.conftest import HOUR_US, NOW_US
 from tokenmarket.accounts import admin
-from tokenmarket.accounts.admin import NotThere, Refused
-from tokenmarket.backoffice import announcements, facts, orgs
+from tokenmarket.accounts.admin import NotThere, Refused, Taken
+from tokenmarket.backoffice import announcements, facts, groups, orgs
 from tokenmarket.backoffice.announcements import AnnouncementWishes, Board
+from tokenmarket.backoffice.groups import GroupWishes
+from tokenmarket.core.catalog_rows import CatalogDocument
 from tokenmarket.store import org_desk
 from tokenmarket.store.accounts import Limits
+from tokenmarket.store.audit import audit_lines
 from tokenmarket.store.database import Database
 
 ACTOR = "user:usr_x"
@@ -60,6 +63,44 @@ async def test_the_exchange_rate(database: Database) -> None:
                 await facts.set_exchange_rate(conn, cny, day, now_us=NOW_US, actor=ACTOR)
         await facts.set_exchange_rate(conn, "", "", now_us=NOW_US, actor=ACTOR)
         assert await facts.exchange_rate(conn) is None
+
+
+async def test_new_organisations_start_in_the_group_of_new(
+    database: Database, shipped: CatalogDocument
+) -> None:
+    async with database.begin() as conn:
+        group = await groups.create(
+            conn, GroupWishes("walk-in", 500), shipped, now_us=NOW_US, actor=ACTOR
+        )
+        before = await admin.create_org(conn, "before", now_us=NOW_US, actor=ACTOR)
+        await facts.set_group_of_new(conn, group.id, now_us=NOW_US, actor=ACTOR)
+        after = await admin.create_org(conn, "after", now_us=NOW_US + 1, actor=ACTOR)
+        demo = await admin.create_org(conn, "demo", now_us=NOW_US + 2, actor=ACTOR, kind="demo")
+        found = [await orgs.find(conn, org.id) for org in (before, after, demo)]
+        assert [org.group_id for org in found] == [None, group.id, None]
+        await groups.assign(conn, found[1], None, now_us=NOW_US, actor=ACTOR)
+        with pytest.raises(Taken):
+            await groups.remove(conn, group.id, now_us=NOW_US, actor=ACTOR)
+        with pytest.raises(NotThere):
+            await facts.set_group_of_new(conn, "grp_nothing", now_us=NOW_US, actor=ACTOR)
+        await facts.set_group_of_new(conn, "", now_us=NOW_US, actor=ACTOR)
+        await groups.remove(conn, group.id, now_us=NOW_US, actor=ACTOR)
+
+
+async def test_where_people_find_help(database: Database) -> None:
+    board = Board(database)
+    assert await board.support(NOW_US) is None
+    async with database.begin() as conn:
+        for contact in ("https://help.example/start?a=b", "Help@Example.com"):
+            await facts.set_support(conn, contact, now_us=NOW_US, actor=ACTOR)
+        for wrong in ("http://help.example", "javascript:alert(1)", "nobody", "https://a b", "x@"):
+            with pytest.raises(Refused):
+                await facts.set_support(conn, wrong, now_us=NOW_US, actor=ACTOR)
+        for wrong in ("everybody", "OPEN"):
+            with pytest.raises(Refused):
+                await facts.set_sign_up(conn, wrong, now_us=NOW_US, actor=ACTOR)
+        assert len(await audit_lines(conn, action="setting")) == 2
+    assert await board.support(NOW_US + 2_000_000) == "help@example.com"
 
 
 async def test_suspension_limits_and_search(database: Database) -> None:

@@ -22,6 +22,7 @@ from tokenmarket.web.manage.routes import CoolDown
 
 _TAG = "installation"
 _UTC = ZoneInfo("UTC")
+_Short = Annotated[str, msgspec.Meta(max_length=254)]
 _DAYS = ("1", "7", "30")
 
 
@@ -98,18 +99,26 @@ class ProviderCost(msgspec.Struct, kw_only=True):
 
 
 class InstallationSettings(msgspec.Struct, kw_only=True):
-    """Settings that hold at once. ``cny_per_usd`` null: nothing is shown in CNY."""
+    """Settings that hold at once. Null: nothing is shown in CNY, sign-up is as configured, new
+    organizations are in no group, no help is named."""
 
     object: Literal["settings"] = "settings"
     cny_per_usd: str | None
     rate_day: str | None
+    sign_up: str | None
+    group_of_new: str | None
+    support: str | None
 
 
 class SettingChanges(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """The exchange rate that prices are shown at, and its day as in 2026-11-24; null: none."""
+    """What shall be different; what is left out stays, null takes back. A rate needs its day, as in
+    2026-11-24; ``support`` is an e-mail address or one that begins with https://."""
 
-    cny_per_usd: Annotated[str, msgspec.Meta(max_length=20)] | None
-    rate_day: Annotated[str, msgspec.Meta(max_length=10)] = ""
+    cny_per_usd: _Short | msgspec.UnsetType | None = msgspec.UNSET
+    rate_day: _Short = ""
+    sign_up: Literal["open", "invite", "closed"] | msgspec.UnsetType | None = msgspec.UNSET
+    group_of_new: _Short | msgspec.UnsetType | None = msgspec.UNSET
+    support: _Short | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class AuditCheck(msgspec.Struct, kw_only=True):
@@ -220,17 +229,30 @@ async def list_costs(call: Call) -> Listing[ProviderCost]:
 
 async def show_settings(call: Call) -> InstallationSettings:
     async with call.parts.database.read() as conn:
-        rate = await facts.exchange_rate(conn)
-    cny, day = rate or (None, None)
-    return InstallationSettings(cny_per_usd=cny, rate_day=day)
+        found = await facts.read(conn)
+    return InstallationSettings(
+        cny_per_usd=found.cny,
+        rate_day=found.cny_day,
+        sign_up=found.sign_up,
+        group_of_new=found.group_of_new,
+        support=found.support,
+    )
 
 
 async def change_settings(call: Call) -> InstallationSettings:
     body: SettingChanges = call.body
+    now_us, actor = call.now_us, call.actor
     async with call.parts.database.begin() as conn:
-        await facts.set_exchange_rate(
-            conn, body.cny_per_usd or "", body.rate_day, now_us=call.now_us, actor=call.actor
-        )
+        if body.cny_per_usd is not msgspec.UNSET:
+            cny = body.cny_per_usd or ""
+            await facts.set_exchange_rate(conn, cny, body.rate_day, now_us=now_us, actor=actor)
+        if body.sign_up is not msgspec.UNSET:
+            await facts.set_sign_up(conn, body.sign_up or "", now_us=now_us, actor=actor)
+        if body.group_of_new is not msgspec.UNSET:
+            group_id = body.group_of_new or ""
+            await facts.set_group_of_new(conn, group_id, now_us=now_us, actor=actor)
+        if body.support is not msgspec.UNSET:
+            await facts.set_support(conn, body.support or "", now_us=now_us, actor=actor)
     return await show_settings(call)
 
 

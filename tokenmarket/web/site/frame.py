@@ -4,12 +4,22 @@ banners, the message of the step before."""
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from tokenmarket.accounts import members
 from tokenmarket.core.roles import may
 
 if TYPE_CHECKING:
     from tokenmarket.web.site.visit import Visit
+
+
+def _contact(address: str | None) -> tuple[str, str] | None:
+    """(link, text) of where to find help."""
+    if address is None:
+        return None
+    if address.startswith("https://"):
+        return address, address.removeprefix("https://")
+    return f"mailto:{quote(address, safe='@')}", address
 
 
 async def fill(visit: Visit) -> None:
@@ -26,6 +36,7 @@ async def fill(visit: Visit) -> None:
             {"level": one.level, "text": one.text(visit.lang)}
             for one in await parts.board.showing(visit.now_us)
         ]
+        frame["support"] = _contact(await parts.board.support(visit.now_us))
     if user is None or visit.fragment:
         return
     frame["memberships"] = await members.of_user(parts.database, user.id)

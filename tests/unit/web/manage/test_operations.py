@@ -83,9 +83,19 @@ async def test_settings(desk: Desk, operator: str) -> None:
     rate = {"cny_per_usd": "7.12", "rate_day": "2026-11-24"}
     changed = (await desk.ask(operator, "PATCH", "/admin/settings", rate)).json
     assert {name: changed[name] for name in rate} == rate
-    for wrong in ({"cny_per_usd": "0"}, {"cny_per_usd": "7.12", "rate_day": "soon"}):
+    for wrong in (
+        {"cny_per_usd": "0"},
+        {"cny_per_usd": "7.12", "rate_day": "soon"},
+        {"sign_up": "everybody"},
+        {"support": "nowhere"},
+    ):
         assert (await desk.ask(operator, "PATCH", "/admin/settings", wrong)).status == 400
     assert (await desk.ask(operator, "GET", "/admin/settings")).json == changed
+    nowhere = await desk.ask(operator, "PATCH", "/admin/settings", {"group_of_new": "grp_x"})
+    assert nowhere.status == 404
+    people = {"sign_up": "invite", "support": "help@example.com"}
+    told = (await desk.ask(operator, "PATCH", "/admin/settings", people)).json
+    assert told == changed | people
     cleared = await desk.ask(operator, "PATCH", "/admin/settings", {"cny_per_usd": None})
     assert cleared.json["cny_per_usd"] is None
 

@@ -144,7 +144,7 @@ WRITES: dict[str, Because | dict[str, str | Because]] = {
         "withdraw": "DELETE /admin/announcements/{announcement}"
     },
     "/admin/reconcile": {"prove": "POST /admin/proofs"},
-    "/admin/settings": {"change": "PATCH /admin/settings"},
+    "/admin/settings": {"rate": "PATCH /admin/settings", "people": "PATCH /admin/settings"},
 }
 
 # page of an organization or of the operator -> where a program reads the same
@@ -244,6 +244,7 @@ CHOOSING = {
     "admin/group.html": "/admin/groups/{group}",
     "admin/org.html": "/admin/orgs/{org}",
     "admin/user.html": "/admin/users/{user}",
+    "admin/settings.html": "/admin/settings",
 }
 _CHOICE = re.compile(r'name="action" value="(\w+)"|\bact\("(\w+)"|"action": "(\w+)"')
 # permissions of pages that show more than their one endpoint does

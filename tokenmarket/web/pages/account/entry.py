@@ -115,7 +115,7 @@ async def _sign_in_form(visit: Visit, errors: Mapping[str, str], status: int) ->
         errors=errors,
         email=visit.form.get("email", ""),
         next=next_path(visit),
-        may_sign_up=visit.parts.identity.sign_up_mode == "open",
+        may_sign_up=await visit.parts.identity.sign_up_mode() == "open",
     )
 
 

@@ -30,7 +30,7 @@ def account_errors(visit: Visit, error: Exception) -> dict[str, str]:
 
 
 async def sign_up(visit: Visit) -> Response:
-    if visit.parts.identity.sign_up_mode != "open":
+    if await visit.parts.identity.sign_up_mode() != "open":
         return await visit.render("account/closed.html", status=200)
     if visit.request.method == "GET":
         if visit.user is not None:
@@ -53,7 +53,7 @@ async def by_letter(visit: Visit) -> Response:
     """Who reads the mail of an address makes the account."""
     identity, token = visit.parts.identity, visit.params["token"]
     email = identity.sign_up_links.find(token)
-    if email is None or identity.sign_up_mode != "open":
+    if email is None or await identity.sign_up_mode() != "open":
         return await visit.render("account/gone.html", status=404)
     errors: dict[str, str] = {}
     status = 200
@@ -150,7 +150,7 @@ async def _form(
         status=status,
         errors=errors,
         invitation=invitation,
-        closed=visit.parts.identity.sign_up_mode == "closed",
+        closed=await visit.parts.identity.sign_up_mode() == "closed",
         email=visit.form.get("email", ""),
         name=visit.form.get("name", ""),
         here=visit.path,

@@ -35,7 +35,7 @@ async def landing(visit: Visit) -> Response:
             (operation, sum(model.operation == operation for model in here))
             for operation in operations
         ],
-        sign_up=parts.config.sign_up == "open",
+        sign_up=await parts.identity.sign_up_mode() == "open",
         samples=samples.samples("chat", "sandbox-chat", f"{parts.base_url()}/api/v1"),
     )
 
