@@ -193,3 +193,31 @@ def test_an_announcement_and_a_suspension_reach_everybody(
     site.open(page, "/admin/announcements", lang)
     page.locator("tr", has_text=text).locator("form button").click()
     expect(page.locator(".callout.ok")).to_be_visible()
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_the_operator_closes_sign_up_and_names_help(page: Page, site: Site, lang: str) -> None:
+    form = page.locator('form:has(input[value="people"])')
+
+    def save(sign_up: str, support: str) -> None:
+        site.open(page, "/admin/settings", lang)
+        form.locator("#sign_up").select_option(sign_up)
+        form.locator("#support").fill(support)
+        form.locator("button[type=submit]").click()
+
+    site.sign_in(page, "operator")
+    save("closed", "help@example.test")
+    expect(form.locator("#support")).to_have_value("help@example.test")
+    try:
+        page.context.clear_cookies()
+        until(lambda: _helps(page, site, lang), "every page says where help is")
+        site.open(page, "/sign-up", lang)
+        expect(page.locator("input[name=email]")).to_have_count(0)
+    finally:
+        site.sign_in(page, "operator")
+        save("", "")
+
+
+def _helps(page: Page, site: Site, lang: str) -> bool:
+    site.open(page, "/sign-in", lang)
+    return page.locator('footer a[href="mailto:help@example.test"]').count() == 1

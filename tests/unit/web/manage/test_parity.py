@@ -35,6 +35,7 @@ PLAYS = Because("inference, which the public API is for; drafts stay in the brow
 WRITES: dict[str, Because | dict[str, str | Because]] = {
     "/sign-in": OWN,
     "/sign-out": OWN,
+    "/sign-up/{token}": OWN,
     "/sign-up": OWN,
     "/invite/{token}": OWN,
     "/welcome/{token}": OWN,
