@@ -14,6 +14,7 @@ import msgspec
 from tokenmarket.billing.funds import Capture
 from tokenmarket.billing.records import StoredAnswer, UsageEvent
 from tokenmarket.core.catalog import Route
+from tokenmarket.core.catalog_groups import percent_text
 from tokenmarket.core.money import usd_from_nano
 from tokenmarket.core.routing import Candidate
 from tokenmarket.core.trace import trace_id
@@ -71,6 +72,7 @@ class Facts(msgspec.Struct, array_like=True, frozen=True):
     session_id: str | None
     trace_id: str | None
     parameters: dict[str, str] | None = None  # what a media request came to: size, voice …
+    markup_bp: int | None = None  # of the caller's group, within the prices; None: not recorded
 
 
 _decode_facts = msgspec.json.Decoder(Facts).decode
@@ -125,6 +127,7 @@ def gather(exchange: Exchange, capture: Capture | None, now_us: int) -> Facts:
         header_text(headers.get(b"x-session-id")),
         trace_id(headers.get(b"traceparent")),
         request.attributes or None if request is not None else None,
+        route.prices.markup_bp if route is not None else None,
     )
 
 
@@ -204,7 +207,7 @@ def text_form(
             b",%d,%d,%d,null,%b]],%b,%b,",
             fixed(route.prices.version, output_limit),
             b',%d,%d,%d,0,["%b.c"],%b,[],null,null,',
-            fixed(*names, None),
+            fixed(*names, None, None, route.prices.markup_bp),
             b"]",
         )
     )
@@ -294,6 +297,7 @@ def shown(facts: Facts) -> dict[str, object]:
         "usage": usage_counts(facts.usage),
         "items": [_item(line) for line in facts.items],
         "price_version": facts.price_version,
+        "markup_percent": None if facts.markup_bp is None else percent_text(facts.markup_bp),
         "max_output_tokens": facts.max_output_tokens,
         "amounts": {
             "currency": "USD",

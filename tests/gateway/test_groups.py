@@ -72,10 +72,12 @@ async def test_both_ways_charge_the_groups_price(site: Site) -> None:
     for request_id in ids:
         receipt = await org.receipt(request_id)
         assert receipt["price_version"] == sheet.version
+        assert receipt["markup_percent"] == "50"
         assert Decimal(receipt["amounts"]["charged"]) == PLAIN * Decimal("1.5")
         assert [item["usd"] for item in receipt["items"]] == ["1.50", "3.00"]
     for receipt in await other.receipts():
         assert receipt["price_version"] == everybody.version
+        assert receipt["markup_percent"] == "0"
     # the held ceiling is the group's too: 1.5 times what everybody's is
     held = Decimal((await org.receipt(ids[0]))["amounts"]["held"])
     assert held == Decimal((await other.receipts())[0]["amounts"]["held"]) * Decimal("1.5")

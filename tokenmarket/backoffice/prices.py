@@ -167,12 +167,6 @@ async def publish_due(
     return found
 
 
-async def history(conn: Connection, model: str, *, limit: int = 50) -> list[PriceChange]:
-    """What was published and what is announced for a model, for its page; newest first."""
-    states: tuple[State, ...] = ("published", "scheduled")
-    return await price_changes.listed(conn, states=states, model=model, limit=limit)
-
-
 async def find(conn: Connection, change_id: str) -> PriceChange:
     """Raises NotThere."""
     row = await price_changes.find(conn, change_id) if ids.is_id(change_id, "pch") else None

@@ -57,7 +57,7 @@ def marked_up(sheet: PriceSheet, markup_bp: int) -> PriceSheet:
     """The sheet with every price raised (or lowered) by the markup, each rounded up once."""
     if markup_bp == 0:
         return sheet
-    return price_sheet(_marked_up_row(row, markup_bp) for row in sheet.rows)
+    return price_sheet((_marked_up_row(row, markup_bp) for row in sheet.rows), markup_bp)
 
 
 def percent_text(markup_bp: int) -> str:

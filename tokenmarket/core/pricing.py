@@ -151,6 +151,7 @@ class PriceSheet(msgspec.Struct, frozen=True, eq=False):
     long_cache: bool = False  # long-lived cache entries have a price of their own
     covers_input: bool = False  # plain input tokens have a row that matches every request
     covers_output: bool = False
+    markup_bp: int = 0  # of a group: what of the prices it is, in hundredths of a percent
     _base: _Resolved | None = None  # what a plain sheet resolves to
     _values: dict[str, frozenset[str]] = {}  # attribute -> values that some row asks for
     _tiers: tuple[int, ...] = ()  # context_above thresholds, largest first
@@ -291,11 +292,13 @@ def _family(unit: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def price_sheet(rows: Iterable[PriceRow]) -> PriceSheet:
-    """A sheet of the rows, in a fixed order, with the hash of its content as version."""
+def price_sheet(rows: Iterable[PriceRow], markup_bp: int = 0) -> PriceSheet:
+    """A sheet of the rows, in a fixed order, with the hash of its content as version. The markup of
+    a group is in the rows already and no part of the version; receipts tell it."""
     ordered = tuple(sorted(rows, key=lambda row: (row.unit, row.when, row.context_above)))
     content = msgspec.json.encode(ordered)
-    return PriceSheet(hashlib.sha256(content).hexdigest()[:16], ordered)
+    version = hashlib.sha256(content).hexdigest()[:16]
+    return PriceSheet(version, ordered, markup_bp=markup_bp)
 
 
 def charge(sheet: PriceSheet, usage: Usage, attributes: Mapping[str, str] = _NO_ATTRIBUTES) -> int:

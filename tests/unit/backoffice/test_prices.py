@@ -77,7 +77,7 @@ async def test_a_scheduled_price_is_published_at_its_moment_and_once(
     async with database.read() as conn:
         assert await accounts.generation(conn) > generation  # running servers notice
         assert await accounts.broken_audit(conn) is None
-        assert [row.id for row in await prices.history(conn, "small")] == [change.id]
+        assert await price_changes.find(conn, change.id) == published[0]
 
 
 async def test_what_was_due_while_nobody_ran_is_published_in_order(

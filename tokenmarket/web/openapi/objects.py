@@ -356,6 +356,7 @@ class Receipt(Struct):
     usage: dict[str, Any] | None
     items: list[ReceiptItem]
     price_version: Text | None
+    markup_percent: Text | None
     amounts: ReceiptAmounts
     ledger: Names
     finish_reason: Text | None

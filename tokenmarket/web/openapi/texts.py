@@ -250,6 +250,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "attempts": "Every provider that was tried; only the last is charged.",
         "items": "The lines that add up to the charge.",
         "price_version": "The price list that was charged by.",
+        "markup_percent": "What the caller's group adds to list prices; the items include it.",
         "ledger": "The ids of the ledger's transfers.",
         "dropped_params": "What the provider could not express.",
     },

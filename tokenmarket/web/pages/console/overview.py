@@ -10,10 +10,14 @@ from markupsafe import Markup
 from starlette.responses import Response
 
 from tokenmarket.core.roles import may
+from tokenmarket.reports import prices
 from tokenmarket.reports.asking import Asked, read_span
 from tokenmarket.reports.names import names_of
 from tokenmarket.reports.usage import METRICS, Sums, Usage, by_day, usage
+from tokenmarket.store.usage_rollup import DAY_US, QUARTER_US
+from tokenmarket.store.usage_sums import values_between
 from tokenmarket.web.pages.drawn import metric_name, usage_chart
+from tokenmarket.web.pages.public.marketplace import model_path
 from tokenmarket.web.site import charts, formats
 from tokenmarket.web.site.pages import Page
 from tokenmarket.web.site.policy import member
@@ -22,6 +26,7 @@ from tokenmarket.web.site.visit import Visit
 RANGES = ("7d", "30d", "90d")
 RECENT = 8
 MODELS = 6
+NOTICE_US = 30 * DAY_US  # a model that was used in this time is of interest
 FIRST_BYTES = 1_000  # of how many of the newest requests the median is taken
 
 
@@ -78,7 +83,26 @@ async def page(visit: Visit) -> Response:
         alert=await parts.payments.alerts.of(org_id) if sees_money else None,
         health=await _health(visit, report),
         csv=f"{visit.url('@/usage/csv')}?range={span.name}&by=model",
+        changes=await _price_changes(visit),
     )
+
+
+async def _price_changes(visit: Visit) -> list[tuple[prices.Change, str]]:
+    """Announced ones of models that were used in the last 30 days, and where to read more."""
+    org_id, now_us = visit.params["org"], visit.now_us
+    catalog = visit.parts.catalog.current
+    to_us = now_us - now_us % QUARTER_US + QUARTER_US
+    async with visit.parts.database.read() as conn:
+        coming = await prices.announced(conn)
+        if not coming:
+            return []
+        values = await values_between(conn, org_id, to_us - NOTICE_US, to_us)
+    used = {value for dimension, value in values if dimension == "model"}
+    return [
+        (change, visit.url(model_path(catalog.models[change.model])))
+        for change in coming
+        if change.model in used and change.model in catalog.models
+    ]
 
 
 def _sparks(report: Usage) -> dict[str, Markup]:

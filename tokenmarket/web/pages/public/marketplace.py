@@ -6,6 +6,7 @@ from starlette.responses import Response
 
 from tokenmarket.catalog import usable
 from tokenmarket.core.catalog import Model
+from tokenmarket.reports import prices
 from tokenmarket.reports.routes import RouteFigures
 from tokenmarket.web.pages.public import offers, samples
 from tokenmarket.web.site.pages import Page
@@ -44,6 +45,11 @@ async def model(visit: Visit) -> Response:
         return visit.redirect(visit.url(home))
     catalog = parts.catalog.current
     figures = await parts.measurements.snapshot(catalog, visit.now_us)
+    offered = [
+        route
+        for route in catalog.routes.get(found.id, ())
+        if route.enabled and route.provider.enabled
+    ]
     routes = [
         {
             "route": route,
@@ -53,9 +59,10 @@ async def model(visit: Visit) -> Response:
             "figures": figures.get((found.id, route.provider.name)),
             "hours": hour_marks(figures.get((found.id, route.provider.name))),
         }
-        for route in catalog.routes.get(found.id, ())
-        if route.enabled and route.provider.enabled
+        for route in offered
     ]
+    async with parts.database.read() as conn:
+        changes = await prices.history(conn, found.id, [route.provider.name for route in offered])
     return await visit.render(
         "public/model.html",
         model=found,
@@ -65,6 +72,7 @@ async def model(visit: Visit) -> Response:
         features=offers.features(found),
         facts=_facts(found),
         samples=samples.samples(found.operation, found.id, f"{parts.base_url()}/api/v1"),
+        changes=changes,
         price_in=await shown_in(visit),
     )
 
