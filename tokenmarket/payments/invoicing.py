@@ -8,7 +8,8 @@ What a reader must know:
 * The lines are by model, unit and unit price, from the receipts; their amounts and the line of
   what has no priced unit add up to the captures exactly. What was posted after its month was
   invoiced is a line of the next one, so all invoices together are all that was consumed.
-* Grants and redeem codes are deducted: the total is what paid money paid.
+* Grants and redeem codes are deducted: the total is what paid money paid. Tax is reckoned on that
+  total (``payments/tax.py``) and kept in the document.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ from tokenmarket.core import ids
 from tokenmarket.core.money import usd_from_nano
 from tokenmarket.core.texts import N_
 from tokenmarket.core.usage import UNITS, Item
+from tokenmarket.payments.tax import Tax, taxed
 from tokenmarket.receipts import items_of
 from tokenmarket.reports.periods import day_start_us, local_day
 from tokenmarket.store import accounts as rows
-from tokenmarket.store import invoices
+from tokenmarket.store import invoices, tax_profiles
 from tokenmarket.store.database import Connection, Database
 from tokenmarket.store.invoices import InvoiceRow, Movement
 
@@ -65,6 +67,7 @@ class Document(msgspec.Struct, frozen=True):
     issuer: str
     buyer: Legal
     lines: list[Line]
+    tax: Tax | None = None  # of what paid money paid
 
 
 _decode = msgspec.json.Decoder(Document).decode
@@ -146,6 +149,7 @@ class _Draft(NamedTuple):
     buyer: Legal
     consumed_nano: int
     total_nano: int
+    tax: Tax | None
 
 
 async def _issue(database: Database, month: _Month, issuer: str, now_us: int) -> InvoiceRow | None:
@@ -155,7 +159,7 @@ async def _issue(database: Database, month: _Month, issuer: str, now_us: int) ->
         draft = await _drafted(conn, month)
     if not draft.lines:
         return None
-    document = msgspec.json.encode(Document(issuer, draft.buyer, draft.lines)).decode()
+    document = msgspec.json.encode(Document(issuer, draft.buyer, draft.lines, draft.tax)).decode()
     async with database.begin() as conn:
         last = await invoices.last_of(conn, month.org_id)
         if last is not None and last.end_us >= month.end_us:
@@ -202,7 +206,10 @@ async def _drafted(conn: Connection, month: _Month) -> _Draft:
     text = await invoices.legal_of(conn, month.org_id)
     legal = _decode_legal(text) if text else Legal()
     buyer = msgspec.structs.replace(legal, name=legal.name or month.org_name)
-    return _Draft(lines, buyer, consumed_nano, paid_nano - told_paid_nano)
+    total_nano = paid_nano - told_paid_nano
+    profile = await tax_profiles.find(conn, month.org_id)
+    tax = None if profile is None else taxed(profile, total_nano)
+    return _Draft(lines, buyer, consumed_nano, total_nano, tax)
 
 
 class _Summed:

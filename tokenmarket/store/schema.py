@@ -29,13 +29,27 @@ from tokenmarket.store import (
     people_tables,
     route_rows,
     tables,
+    tax_profiles,
     usage_rollup,
     webhook_tables,
 )
 from tokenmarket.store.database import Database, StoreError
 
-HEAD = "0013"  # the newest file in store/migrations/versions
-REVISIONS = ("0001", "0002", "0003", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0013")
+HEAD = "0014"  # the newest file in store/migrations/versions
+REVISIONS = (
+    "0001",
+    "0002",
+    "0003",
+    "0005",
+    "0006",
+    "0007",
+    "0008",
+    "0009",
+    "0010",
+    "0011",
+    "0013",
+    "0014",
+)
 # Each hangs its tables on the one ``metadata`` when it is imported.
 TABLES = (
     tables,
@@ -47,6 +61,7 @@ TABLES = (
     manage_tables,
     webhook_tables,
     backoffice_tables,
+    tax_profiles,
 )
 metadata = tables.metadata
 

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from tokenmarket.payments.invoice_files import Sheet
 from tokenmarket.payments.invoicing import LATE, OTHER, REFUNDS, Line, document_of
+from tokenmarket.payments.tax import Tax, percent
 from tokenmarket.store.invoices import InvoiceRow
 from tokenmarket.web.site import formats
 
@@ -33,6 +34,13 @@ def sheet_of(reader: Reader, row: InvoiceRow) -> Sheet:
     if row.covered_nano:
         totals.append((reader._("Paid by credit"), _money(reader, -row.covered_nano)))
     totals.append((reader._("Paid from the balance"), _money(reader, row.total_nano)))
+    notes = [reader._("Charges of the month, without tax. The balance was paid in advance.")]
+    if document.tax is not None:
+        totals += _tax_totals(reader, document.tax)
+        notes = [
+            reader._("The balance was paid in advance."),
+            reader._("The tax is rounded half up to a cent, once, on the total."),
+        ]
     return Sheet(
         title=f"{what} {row.number}",
         facts=[
@@ -60,10 +68,18 @@ def sheet_of(reader: Reader, row: InvoiceRow) -> Sheet:
         ),
         rows=rows,
         totals=totals,
-        notes=[
-            reader._("Charges of the month, without tax. The balance was paid in advance."),
-        ],
+        notes=notes,
     )
+
+
+def _tax_totals(reader: Reader, tax: Tax) -> list[tuple[str, str]]:
+    rate = f"{tax.name} {percent(tax.rate_bp)} %"
+    how = reader._("included") if tax.included else reader._("added")
+    return [
+        (reader._("Net"), _money(reader, tax.net_nano)),
+        (f"{rate} ({how})", _money(reader, tax.tax_nano)),
+        (reader._("Gross"), _money(reader, tax.gross_nano)),
+    ]
 
 
 def _row(reader: Reader, line: Line) -> tuple[str, str, str, str, str]:

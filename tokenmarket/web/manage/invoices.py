@@ -13,7 +13,7 @@ from tokenmarket.core.csv_rows import CONTENT_TYPE
 from tokenmarket.core.errors import ApiError
 from tokenmarket.core.money import usd_from_nano
 from tokenmarket.core.wording import say
-from tokenmarket.payments import fapiao, invoicing
+from tokenmarket.payments import fapiao, invoicing, tax
 from tokenmarket.payments.invoice_files import Sheet, csv_file, pdf_file
 from tokenmarket.store import invoices
 from tokenmarket.store.invoices import FapiaoRow, InvoiceRow
@@ -38,6 +38,17 @@ class InvoiceLine(msgspec.Struct, kw_only=True):
     amount: str
 
 
+class InvoiceTax(msgspec.Struct, kw_only=True):
+    """The tax on ``total``: ``rate`` in percent; included in it, or added on top."""
+
+    name: str
+    rate: str
+    included: bool
+    net: str
+    tax: str
+    gross: str
+
+
 class Invoice(msgspec.Struct, kw_only=True):
     """An issued invoice; the amounts of its lines add up to ``consumed``."""
 
@@ -52,6 +63,7 @@ class Invoice(msgspec.Struct, kw_only=True):
     paid_by_credit: str
     total: str
     issued_at: int
+    tax: InvoiceTax | None = None
     lines: list[InvoiceLine] | None = None
 
 
@@ -156,6 +168,20 @@ def _invoice(row: InvoiceRow) -> Invoice:
         paid_by_credit=usd_from_nano(row.covered_nano),
         total=usd_from_nano(row.total_nano),
         issued_at=row.issued_us // 1_000_000,
+        tax=_tax(invoicing.document_of(row).tax),
+    )
+
+
+def _tax(found: tax.Tax | None) -> InvoiceTax | None:
+    if found is None:
+        return None
+    return InvoiceTax(
+        name=found.name,
+        rate=tax.percent(found.rate_bp),
+        included=found.included,
+        net=usd_from_nano(found.net_nano),
+        tax=usd_from_nano(found.tax_nano),
+        gross=usd_from_nano(found.gross_nano),
     )
 
 

@@ -63,6 +63,26 @@ async def test_codes_and_the_operators_hand_are_in_the_statement(desk: Desk) -> 
     assert stands["charged_this_month"] == "0.00"
 
 
+async def test_the_operator_sets_the_tax_of_invoices(desk: Desk) -> None:
+    org = await desk.org("acme")
+    operator = await desk.key("", "operator")
+    owner = await desk.key(org.id, "owner")
+    path = f"/admin/organizations/{org.id}/tax"
+    unset = {"object": "tax_profile", "organization_id": org.id}
+    unset |= dict.fromkeys(("name", "rate", "included"))
+    assert (await desk.ask(operator.token, "GET", path)).json == unset
+    body = {"name": " VAT ", "rate": "7.50", "included": False}
+    made = await desk.ask(operator.token, "PUT", path, body)
+    assert made.json == unset | {"name": "VAT", "rate": "7.5", "included": False}
+    assert (await desk.ask(operator.token, "GET", path)).json == made.json
+    for wrong in ({"name": "", "rate": "1"}, {"name": "VAT", "rate": "101"}, {"name": "VAT"}):
+        assert (await desk.ask(operator.token, "PUT", path, wrong)).status == 400
+    assert (await desk.ask(owner.token, "PUT", path, body)).status == 403
+    nobody = path.replace(org.id, "org_nobody")
+    assert (await desk.ask(operator.token, "PUT", nobody, body)).status == 404
+    assert (await desk.ask(operator.token, "DELETE", path)).json == unset
+
+
 async def test_a_top_up_is_ordered_and_read(desk: Desk) -> None:
     org = await desk.org("acme")
     other = await desk.key((await desk.org("other")).id, "owner")

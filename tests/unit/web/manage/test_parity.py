@@ -37,6 +37,7 @@ WRITES: dict[str, Because | dict[str, str | Because]] = {
     "/sign-out": OWN,
     "/sign-up/{token}": OWN,
     "/sign-up": OWN,
+    "/sign-up/{token}": OWN,
     "/invite/{token}": OWN,
     "/welcome/{token}": OWN,
     "/verify/{token}": OWN,
@@ -132,6 +133,7 @@ WRITES: dict[str, Because | dict[str, str | Because]] = {
         "restore": "PATCH /admin/organizations/{organization}",
         "limits": "PATCH /admin/organizations/{organization}",
         "group": "PATCH /admin/organizations/{organization}",
+        "tax": "PUT /admin/organizations/{organization}/tax",
     },
     "/admin/users/{user}": {
         "suspend": "PATCH /admin/users/{user}",

@@ -9,9 +9,11 @@ from tokenmarket.accounts import members
 from tokenmarket.accounts.admin import Refused
 from tokenmarket.backoffice import groups, orgs
 from tokenmarket.core.money import nano_from_usd, usd_from_nano
+from tokenmarket.payments import tax
 from tokenmarket.store import org_desk, org_groups
 from tokenmarket.store.accounts import Limits
 from tokenmarket.store.audit import audit_lines
+from tokenmarket.store.tax_profiles import TaxProfile
 from tokenmarket.web.pages.admin.said import WRONG, Entries, or_not_found, reading, said, whole
 from tokenmarket.web.site.pages import Page
 from tokenmarket.web.site.policy import OPERATOR
@@ -68,6 +70,10 @@ async def act(visit: Visit) -> Response:
             elif action == "group":
                 group_id = visit.form.get("group", "") or None
                 await groups.assign(conn, org, group_id, now_us=now_us, actor=actor)
+        if action == "tax":
+            await tax.set_profile(
+                visit.parts.database, org_id, _tax(visit), now_us=visit.now_us, actor=visit.actor
+            )
     except WRONG as error:
         return await _detail(visit, {action: said(visit, error)})
     return visit.redirect(visit.url(f"/admin/orgs/{org_id}"), flash=("ok", text))
@@ -83,6 +89,7 @@ async def _detail(visit: Visit, errors: dict[str, str]) -> Response:
     if line is None:
         raise visit.not_found()
     balance = await parts.wallet.balance(org_id)
+    profile = await tax.profile_of(parts.database, org_id)
     limits = line.org.limits
     shown = {name: getattr(limits, name) for name in _RATES}
     shown |= {
@@ -100,7 +107,27 @@ async def _detail(visit: Visit, errors: dict[str, str]) -> Response:
         events=events,
         errors=errors,
         entries=Entries(visit.form) if "limits" in errors else shown,
+        tax_entries=Entries(visit.form) if "tax" in errors else _tax_entries(profile),
     )
+
+
+def _tax_entries(profile: TaxProfile | None) -> dict[str, object]:
+    if profile is None:
+        return {"tax_name": "", "tax_rate": "", "tax_included": "1"}
+    return {
+        "tax_name": profile.name,
+        "tax_rate": tax.percent(profile.rate_bp),
+        "tax_included": "1" if profile.included else "0",
+    }
+
+
+def _tax(visit: Visit) -> TaxProfile | None:
+    """Raises Refused."""
+    form = visit.form
+    if not form.get("tax_name", "").strip() and not form.get("tax_rate", "").strip():
+        return None
+    rate_bp = tax.rate_bp_from(form.get("tax_rate", ""))
+    return TaxProfile(form.get("tax_name", ""), rate_bp, form.get("tax_included") != "0")
 
 
 def _limits(visit: Visit) -> Limits:
