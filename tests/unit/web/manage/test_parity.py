@@ -37,7 +37,6 @@ WRITES: dict[str, Because | dict[str, str | Because]] = {
     "/sign-out": OWN,
     "/sign-up/{token}": OWN,
     "/sign-up": OWN,
-    "/sign-up/{token}": OWN,
     "/invite/{token}": OWN,
     "/welcome/{token}": OWN,
     "/verify/{token}": OWN,
