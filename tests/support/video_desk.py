@@ -70,7 +70,7 @@ class Key:
         self.allowed = self
         self.models = models
         self.group_id: str | None = None
-        self.keeps_content = False
+        self.keeps_content = True  # if the recorder has a key
 
 
 def _not_kept(what: str, error: Exception) -> None:
@@ -174,6 +174,7 @@ class Desk:
         catalog.openai_model = lambda model: msgspec.json.encode({"id": model.id, "pricing": []})
         bodies = ErrorBodies("https://docs.example", lambda english: None)
         clock = type("E", (), {"monotonic_us": lambda _: 5_000})()
+        self.recorder = Recorder(ContentFiles(Path("/nowhere")), _not_kept)
         self.videos = Videos(
             VideosContext(
                 service=engine,
@@ -188,7 +189,7 @@ class Desk:
                 crash=lambda request_id, error: self.crashes.append(error),
                 send=self._send,
                 clock=clock,
-                contents=Recorder(ContentFiles(Path("/nowhere")), _not_kept),
+                contents=self.recorder,
             )
         )
 

@@ -8,6 +8,8 @@ import openai
 import pytest
 
 from tests.support.video_desk import BASE, IDS, NOW, ORDER, PNG, Answer, Desk, Engine, view
+from tokenmarket.contents import Copy
+from tokenmarket.core.contents import ContentKey
 from tokenmarket.core.errors import ApiError
 from tokenmarket.core.tasks import LIVE, TERMINAL
 from tokenmarket.core.video.projection import OutputView, TaskError
@@ -102,6 +104,40 @@ def test_the_original_example() -> None:
     assert answer.headers["x-tokenmarket-attempts"] == "1"
     assert answer.headers["x-ratelimit-limit-requests"] == "9"
     assert answer.headers["x-request-id"] == "req_1"
+
+
+def test_orders_are_kept_for_who_wants_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk, kept = Desk(Engine(view())), list[Copy]()
+    monkeypatch.setattr(desk.recorder, "keep", kept.append)
+    json_type = {"content-type": "application/json"}
+    desk.ask("POST", f"{BASE}/videos", ORDER, headers=json_type)
+    assert kept == []
+    desk.recorder.take_over([ContentKey("org_1", 1, b"")])
+    made = desk.ask("POST", f"{BASE}/videos", ORDER, headers=json_type)
+    refused = desk.ask("POST", f"{BASE}/videos", b"{", headers=json_type)
+    form = (
+        b'--x\r\ncontent-disposition: form-data; name="prompt"\r\n\r\na hill\r\n'
+        b'--x\r\ncontent-disposition: form-data; name="model"\r\n\r\nkling-v1\r\n'
+        b'--x\r\ncontent-disposition: form-data; name="input_reference"; filename="a.png"\r\n'
+        b"content-type: image/png\r\n\r\n" + PNG + b"\r\n--x--\r\n"
+    )
+    desk.ask(
+        "POST",
+        f"{BASE}/videos",
+        form,
+        headers={"content-type": "multipart/form-data; boundary=x"},
+    )
+    assert [(one.status, bytes(one.answer)) for one in kept[:2]] == [
+        (200, made.body),
+        (400, refused.body),
+    ]
+    assert b"a hill" in (kept[2].fields or b"")
+    assert kept[2].files == (f"input_reference: a.png, image/png, {len(PNG)} bytes",)
+    # what makes no task has no receipt
+    desk.ask("GET", f"{BASE}/videos/{IDS[1]}")
+    desk.ask("POST", f"{BASE}/videos/{IDS[1]}/cancel")
+    desk.ask("POST", f"{BASE}/videos", ORDER, key="org_2", headers=json_type)
+    assert len(kept) == 3
 
 
 def test_bad_creates() -> None:
