@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Site
+from tests.support.residents import session
 from tests.support.server import until
 
 
@@ -42,6 +43,14 @@ def test_content_is_stored_read_and_deleted(page: Page, site: Site, lang: str) -
     expect(content.locator("pre").nth(1)).to_contain_text("chat.completion")
     expect(content.locator("b[data-en], b[data-zh]")).to_have_count(0)
 
+    operator, owner = site.people["operator"], site.people["owner"]
+    site.sign_in(page, "operator")  # no member: nothing is there, unless through somebody's eyes
+    address = f"{site.url}/{lang}/console/{site.org_id}/requests/{request_id}/content"
+    assert page.context.request.get(address).status == 404
+    looking = session(site.server.data, owner.user_id, operator.user_id)
+    page.context.add_cookies([{"name": "tm_session", "value": looking, "url": site.url}])
+    assert page.context.request.get(address).ok
+
     site.sign_in(page, "viewer")  # sees the receipt, and that it is not for them
     site.open(page, f"@/requests/{request_id}", lang)
     expect(page.locator("#request-content")).to_contain_text("7")
@@ -60,7 +69,9 @@ def test_content_is_stored_read_and_deleted(page: Page, site: Site, lang: str) -
     site.sign_in(page, "owner")
     site.open(page, "@/audit?group=content", lang)
     lines = page.locator("#audit-lines tbody tr").filter(has_text=request_id)
-    expect(lines).to_have_count(3)  # read by the owner, read and deleted by the developer
+    expect(lines).to_have_count(4)  # read by owner, operator, developer; deleted by the last
+    expect(lines.nth(2)).to_contain_text(operator.email)
+    expect(lines.nth(2)).to_contain_text(owner.email)
     site.open(page, "@/settings/contents", lang)
     page.locator('[commandfor="off"]').first.click()
     page.locator("#off form button").first.click()

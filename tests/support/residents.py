@@ -80,13 +80,16 @@ def user_id(data: Path, email: str) -> str:
     return user.id
 
 
-def session(data: Path, user_id: str) -> str:
-    """The token of a new session, whose password was given just now."""
+def session(data: Path, user_id: str, impersonator: str | None = None) -> str:
+    """The token of a new session, whose password was given just now; ``impersonator``: the operator
+    who looks through this person's eyes."""
     secret = root_of(data).derive(sealing.SESSIONS)
 
     async def make(database: Database) -> str:
         sessions = Sessions(database, SystemClock(), secret)
-        return await sessions.open(user_id, address="127.0.0.1", agent="test")
+        return await sessions.open(
+            user_id, address="127.0.0.1", agent="test", impersonator=impersonator
+        )
 
     return with_database(data, make)
 
