@@ -160,6 +160,8 @@ def test_j13_audio_out_and_in(page: Page, site: Site, lang: str) -> None:
     page.locator("#file").set_input_files(
         {"name": "hi.wav", "mimeType": "audio/wav", "buffer": spoken.body}
     )
+    told = {"en": re.compile(r"About \$0\.\d+ at most"), "zh": re.compile(r"\$0\.\d+")}[lang]
+    expect(page.locator("#transcription [data-estimate]")).to_have_text(told)
     page.locator("#transcription [data-send]").click()
     expect(page.locator("#transcription .transcript")).not_to_be_empty()
     receipt = check_charge(page.locator("#transcription"), site)

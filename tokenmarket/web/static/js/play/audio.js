@@ -41,11 +41,33 @@ speech.addEventListener("submit", (event) => {
 // --- speech to text
 
 let recorded = null;
+let seconds = NaN; // how long the file is, as far as this browser can tell
 
 const listening = new Form(transcription, config.transcription, {
-  units: () => ({ audio_second: NaN }), // the length is known after it was decoded
+  units: () => ({ audio_second: seconds }),
   request: () => ({ path: "/audio/transcriptions", form: fields() }),
 });
+
+// The length of a chosen file stands in its header; a browser that cannot read it tells nothing,
+// and then there is no estimate.
+function measure(file) {
+  seconds = NaN;
+  listening.estimate();
+  if (!file) return;
+  const probe = new Audio();
+  const told = () => {
+    URL.revokeObjectURL(probe.src);
+    if (file !== transcription.elements.file.files[0]) return; // another was chosen meanwhile
+    if (Number.isFinite(probe.duration)) seconds = Math.ceil(probe.duration);
+    listening.estimate();
+  };
+  probe.preload = "metadata";
+  probe.addEventListener("loadedmetadata", told);
+  probe.addEventListener("error", told);
+  probe.src = URL.createObjectURL(file);
+}
+
+transcription.elements.file.addEventListener("change", () => measure(transcription.elements.file.files[0]));
 
 function fields() {
   const chosen = { ...listening.base() };
@@ -89,13 +111,16 @@ record.addEventListener("click", async () => {
     const parts = [];
     recorder = new MediaRecorder(stream);
     recorder.addEventListener("dataavailable", (event) => parts.push(event.data));
+    const begun = performance.now();
     recorder.addEventListener("stop", () => {
+      seconds = Math.ceil((performance.now() - begun) / 1000); // its header does not say
       recorded = new Blob(parts, { type: recorder.mimeType });
       transcription.elements.file.required = false;
       transcription.elements.file.value = "";
       for (const track of stream.getTracks()) track.stop();
       recorder = null;
       label.textContent = `${texts.recording}: ${Math.ceil(recorded.size / 1000)} kB`;
+      listening.estimate();
     });
     recorder.start();
     label.textContent = record.dataset.stop;
