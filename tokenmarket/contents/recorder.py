@@ -87,7 +87,7 @@ class Recorder:
             entry = _entry(copy)
         except Exception as error:  # our bug must not be the request's
             self.dropped += 1
-            self._failed("content", error)
+            self._tell(error)
             return
         if self.queue_bytes + entry.size > QUEUE_BYTES_MAX:
             self.dropped += 1
@@ -128,7 +128,7 @@ class Recorder:
                 self.kept += written.kept
                 self.dropped += written.dropped
                 if written.error is not None:
-                    self._failed("contents", written.error)
+                    self._tell(written.error)
             finally:
                 self.queue_bytes -= size
 
@@ -153,6 +153,11 @@ class Recorder:
                 dropped += 1
                 failure = error
         return Written(kept, dropped, failure)
+
+    def _tell(self, error: Exception) -> None:
+        """Of errors other than the disk's the kind alone: their texts may quote what was kept."""
+        told = error if isinstance(error, OSError) else RuntimeError(type(error).__name__)
+        self._failed("contents", told)
 
     def gauges(self) -> Iterable[tuple[str, str, float]]:
         """For ``GET /metrics``."""

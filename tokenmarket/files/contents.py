@@ -2,7 +2,8 @@
 
 What a reader must know:
 
-* AES-256-GCM under the organisation's key, which is in the database, sealed. The associated data
+* AES-256-GCM under a key of the day, derived from the organisation's key, which is in the database,
+  sealed. The associated data
   names organisation and request: a file that was moved or changed does not open, and one that was
   torn by a crash does not either (``Unreadable``). Nothing is flushed to the disk.
 * MADE is when the key was made, DAY the request's UTC day, which its id tells. A key's directory is
@@ -22,10 +23,12 @@ from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from tokenmarket.core import ids
 from tokenmarket.core.contents import ContentKey
-from tokenmarket.core.sealing import NONCE_BYTES
+from tokenmarket.core.sealing import DATA_KEY_BYTES, NONCE_BYTES
 
 DELETED = b""  # what ``read`` gives for it
 
@@ -43,7 +46,7 @@ class ContentFiles:
     def write(self, key: ContentKey, request_id: str, content: bytes) -> None:
         """Keep it. A second write of one request is refused. Raises OSError."""
         nonce = os.urandom(NONCE_BYTES)
-        sealed = AESGCM(key.secret).encrypt(nonce, content, _bound_to(key, request_id))
+        sealed = _cipher(key, request_id).encrypt(nonce, content, _bound_to(key, request_id))
         path = self._path(key, request_id)
         try:
             descriptor = _new_file(path)
@@ -71,7 +74,7 @@ class ContentFiles:
         if not data:
             return DELETED
         try:
-            return AESGCM(key.secret).decrypt(
+            return _cipher(key, request_id).decrypt(
                 data[:NONCE_BYTES], data[NONCE_BYTES:], _bound_to(key, request_id)
             )
         except (InvalidTag, ValueError) as error:
@@ -146,6 +149,12 @@ def _missing_is_fine() -> Generator[None]:
         yield
     except FileNotFoundError:
         pass
+
+
+def _cipher(key: ContentKey, request_id: str) -> AESGCM:
+    """Of one day: random nonces are safe for so many files, not for all that will ever be."""
+    day = day_of(request_id).isoformat().encode()
+    return AESGCM(HKDFExpand(SHA256(), DATA_KEY_BYTES, day).derive(key.secret))
 
 
 def _bound_to(key: ContentKey, request_id: str) -> bytes:

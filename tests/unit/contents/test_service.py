@@ -218,6 +218,20 @@ async def test_a_disk_that_does_not_take_it_is_told_once(place: Place) -> None:
     assert (await read(service, place, requests[0])).state == "missing"
 
 
+async def test_an_error_does_not_quote_what_was_kept(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = await on(place)
+
+    def broken(*_: object) -> bytes:
+        raise ValueError("cannot encode 'secret'")
+
+    monkeypatch.setattr(recording, "_encode", broken)
+    asked(service, place.org_id, inbound())
+    await service.recorder.flush()
+    assert [repr(error) for error in place.told] == ["RuntimeError('ValueError')"]
+
+
 async def test_the_last_space_of_a_disk_is_not_taken(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
