@@ -9,6 +9,7 @@ path (``design/api.md`` section 2).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 from collections.abc import Awaitable, Callable
 
@@ -16,7 +17,7 @@ from tokenmarket.billing.records import StoredAnswer
 from tokenmarket.core.errors import ApiError
 from tokenmarket.core.forms import read_form
 from tokenmarket.core.uploads import THREAD_BYTES, Spool, Upload
-from tokenmarket.core.wire import Client, ClientGone, Inbound
+from tokenmarket.core.wire import Client, ClientGone, Inbound, Passing
 from tokenmarket.core.wording import say
 
 KEY_CHARS_MAX = 255
@@ -160,41 +161,30 @@ class Claim:
             del self._running[self._slot]
 
 
-class Recorder:
+class Recorder(Passing):
     """A client whose stream is remembered (bounded) and whose leaving stops nothing."""
 
     def __init__(self, client: Client, sent: bytearray) -> None:
-        self._client = client
+        super().__init__(client)
         self._sent = sent
-        self.cancellable = False
+        self._cancellable = False
 
     @property
-    def gone(self) -> bool:
-        return self._client.gone
+    def cancellable(self) -> bool:
+        return self._cancellable
 
-    @property
-    def begun(self) -> bool:
-        return self._client.begun
-
-    def respond(self, status: int, head: bytes, body: bytes) -> None:
-        self._client.respond(status, head, body)
-
-    def begin(self, status: int, head: bytes, length: int | None = None) -> None:
-        self._client.begin(status, head, length)
+    @cancellable.setter
+    def cancellable(self, value: bool) -> None:
+        self._cancellable = value  # the front does not see it
 
     def write(self, data: bytes) -> bool:
         if len(self._sent) <= ANSWER_BYTES_MAX:
             self._sent += data
         try:
-            return self._client.write(data)
+            return super().write(data)
         except ClientGone:
             return False
 
     async def drained(self) -> None:
-        try:
-            await self._client.drained()
-        except ClientGone:
-            return
-
-    def end(self, data: bytes) -> None:
-        self._client.end(data)
+        with contextlib.suppress(ClientGone):
+            await super().drained()

@@ -7,17 +7,16 @@ from collections.abc import Sequence
 
 from tokenmarket.core.contents import TAKEN_BYTES_MAX, ContentKey
 from tokenmarket.core.uploads import Upload
-from tokenmarket.core.wire import Client, Inbound
+from tokenmarket.core.wire import Client, Inbound, Passing
 
 _CONTENT_TYPE = re.compile(rb"(?:^|\r\n)content-type: *([^\r\n]*)", re.I)
 
 
-class Copy:
+class Copy(Passing):
     """One request and, as it is sent, its answer. Only bodies, and of heads the content type: keys
     are in other headers. Bounded: of each body the first bytes and its size."""
 
     __slots__ = (
-        "_client",
         "answer",
         "answer_size",
         "answer_type",
@@ -29,6 +28,7 @@ class Copy:
     )
 
     def __init__(self, key: ContentKey, inbound: Inbound, client: Client) -> None:
+        super().__init__(client)
         self.key = key
         self.inbound = inbound
         self.fields: bytes | None = None  # of a form, as JSON
@@ -37,7 +37,6 @@ class Copy:
         self.answer_type = ""
         self.answer = bytearray()
         self.answer_size = 0
-        self._client = client
 
     def read_form(self, fields: bytes, uploads: Sequence[Upload | None]) -> None:
         """The request was a form, and this is in it."""
@@ -59,40 +58,19 @@ class Copy:
         if room > 0:
             self.answer += data if len(data) <= room else data[:room]
 
-    # --- a client, as the rooms know it ---------------------------------------------------------
-
-    @property
-    def cancellable(self) -> bool:
-        return self._client.cancellable
-
-    @cancellable.setter
-    def cancellable(self, value: bool) -> None:
-        self._client.cancellable = value
-
-    @property
-    def gone(self) -> bool:
-        return self._client.gone
-
-    @property
-    def begun(self) -> bool:
-        return self._client.begun
-
     def respond(self, status: int, head: bytes, body: bytes) -> None:
         self._begun(status, head)
         self._take(body)
-        self._client.respond(status, head, body)
+        super().respond(status, head, body)
 
     def begin(self, status: int, head: bytes, length: int | None = None) -> None:
         self._begun(status, head)
-        self._client.begin(status, head, length)
+        super().begin(status, head, length)
 
     def write(self, data: bytes) -> bool:
         self._take(data)
-        return self._client.write(data)
-
-    async def drained(self) -> None:
-        await self._client.drained()
+        return super().write(data)
 
     def end(self, data: bytes) -> None:
         self._take(data)
-        self._client.end(data)
+        super().end(data)

@@ -77,6 +77,46 @@ class Client(Protocol):
     def end(self, data: bytes) -> None: ...
 
 
+class Passing:
+    """A client that passes everything on; the base of those that change one thing on the way."""
+
+    __slots__ = ("_client",)
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    @property
+    def cancellable(self) -> bool:
+        return self._client.cancellable
+
+    @cancellable.setter
+    def cancellable(self, value: bool) -> None:
+        self._client.cancellable = value
+
+    @property
+    def gone(self) -> bool:
+        return self._client.gone
+
+    @property
+    def begun(self) -> bool:
+        return self._client.begun
+
+    def respond(self, status: int, head: bytes, body: bytes) -> None:
+        self._client.respond(status, head, body)
+
+    def begin(self, status: int, head: bytes, length: int | None = None) -> None:
+        self._client.begin(status, head, length)
+
+    def write(self, data: bytes) -> bool:
+        return self._client.write(data)
+
+    async def drained(self) -> None:
+        await self._client.drained()
+
+    def end(self, data: bytes) -> None:
+        self._client.end(data)
+
+
 def header_value(text: str) -> bytes:
     """Printable ASCII only: what is not, CR and LF first of all, becomes one underscore."""
     return _UNSAFE.sub("_", text).encode("ascii")

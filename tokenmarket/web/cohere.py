@@ -15,7 +15,7 @@ import msgspec
 from tokenmarket.core.errors import rerank_error_members
 from tokenmarket.core.parse import check_duplicates, read_body, refuse
 from tokenmarket.core.requests import Text
-from tokenmarket.core.wire import Client, Inbound, check_content_type
+from tokenmarket.core.wire import Client, Inbound, Passing, check_content_type
 
 TEXTS_MAX = 96
 
@@ -102,7 +102,7 @@ def _read(data: bytes) -> EmbedBody:
     return body
 
 
-class CohereClient:
+class CohereClient(Passing):
     """The caller's connection, with answers in Cohere's words. Embeddings never stream."""
 
     def __init__(
@@ -115,44 +115,16 @@ class CohereClient:
         *,
         by_type: bool,
     ) -> None:
-        self._client = client
+        super().__init__(client)
         self._request_id = request_id
         self._body = body
         self._kind = kind
         self._version = version
         self._by_type = by_type
 
-    @property
-    def cancellable(self) -> bool:
-        return self._client.cancellable
-
-    @cancellable.setter
-    def cancellable(self, value: bool) -> None:
-        self._client.cancellable = value
-
-    @property
-    def gone(self) -> bool:
-        return self._client.gone
-
-    @property
-    def begun(self) -> bool:
-        return self._client.begun
-
     def respond(self, status: int, head: bytes, body: bytes) -> None:
         """The whole answer, or an error."""
         self._client.respond(status, head, self._answer(body) if status == 200 else _error(body))
-
-    def begin(self, status: int, head: bytes, length: int | None = None) -> None:
-        self._client.begin(status, head, length)
-
-    def write(self, data: bytes) -> bool:
-        return self._client.write(data)
-
-    async def drained(self) -> None:
-        await self._client.drained()
-
-    def end(self, data: bytes) -> None:
-        self._client.end(data)
 
     def _answer(self, payload: bytes) -> bytes:
         answer = _decode_answer(payload)
