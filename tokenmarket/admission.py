@@ -32,7 +32,7 @@ from tokenmarket.core.routing import (
     route_bound,
 )
 from tokenmarket.core.usage import Bound
-from tokenmarket.core.wording import say
+from tokenmarket.core.wording import say, word
 from tokenmarket.exchange import Exchange
 from tokenmarket.limits import CallerLimits, Limits
 from tokenmarket.store.money_moves import Unavailable
@@ -266,8 +266,8 @@ def _spend_limit(limit: SpendLimitReached) -> ApiError:
         say(
             "The spend limit of this {owner} ({period}) is reached: {used_nano} of "
             "{limit_nano} USD used or held.",
-            owner=limit.owner,
-            period=limit.period,
+            owner=word(limit.owner),
+            period=word(limit.period),
             used_nano=usd_from_nano(limit.used_nano),
             limit_nano=usd_from_nano(limit.limit_nano),
         ),

@@ -9,7 +9,7 @@ limits of a caller, then takes from all: a refused request consumes nothing.
 from __future__ import annotations
 
 from tokenmarket.core.errors import ApiError
-from tokenmarket.core.wording import say
+from tokenmarket.core.wording import say, word
 
 MINUTE_US = 60_000_000
 
@@ -196,8 +196,8 @@ def _refused(limit: str, owner: str, value: int, wait_us: int) -> ApiError:
         say(
             "The limit of {value} {limit} for this {owner} is reached.",
             value=value,
-            limit=limit,
-            owner=owner,
+            limit=word(limit),
+            owner=word(owner),
         ),
         reason=limit.replace(" ", "_"),
         retry_after_s=max(wait_us, 1) / 1_000_000,

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tokenmarket.core.errors import SUMMARIES
-from tokenmarket.core.wording import DECODER_SENTENCES
+from tokenmarket.core.wording import DECODER_SENTENCES, WORDS
 
 PACKAGE = Path(__file__).resolve().parents[2] / "tokenmarket"
 # Which argument is the message: by the name of what is called.
@@ -84,7 +84,7 @@ def _sentences(node: ast.expr) -> Iterator[str | None]:
 
 def spoken() -> Iterator[tuple[str | None, str]]:
     """(English template, where); None where the message cannot be known."""
-    for text in (*SUMMARIES.values(), *DECODER_SENTENCES):
+    for text in (*SUMMARIES.values(), *DECODER_SENTENCES, *WORDS):
         yield text, "core/"
     for file in sorted(PACKAGE.rglob("*.py")):
         path = file.relative_to(PACKAGE).as_posix()

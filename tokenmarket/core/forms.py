@@ -42,6 +42,7 @@ FILENAME_CHARS_MAX = 100
 _BOUNDARY = re.compile(rb"[!-~][ -~]{0,199}(?<! )")
 _FILENAME_STAR = re.compile(rb";\s*filename\*\s*=\s*utf-8'[a-z0-9-]*'([^;\s]*)", re.I | re.ASCII)
 _UNSAFE_IN_FILENAME = frozenset('"%*/:;<>?\\|')
+_FIELD, _FIELD_NAME = say("A field"), say("A field name")  # made once: the parser hands them on
 _PLAIN_ENCODINGS = frozenset({b"", b"7bit", b"8bit", b"binary"})
 
 __all__ = ["Form", "decode_lax", "form_members", "is_form", "read_form", "safe_filename"]
@@ -176,7 +177,7 @@ class _Reader:
         kind, options = parse_options_header(disposition)
         if kind != b"form-data" or b"name" not in options:
             raise form_fault("A part of the form has no name (Content-Disposition: form-data).")
-        self._name = name = _text(options[b"name"], say("A field name"))
+        self._name = name = _text(options[b"name"], _FIELD_NAME)
         if not name.isprintable() or not 0 < len(name) <= NAME_CHARS_MAX:
             raise form_fault(
                 say(
@@ -220,7 +221,7 @@ class _Reader:
     def _part_end(self) -> None:
         name = self._name
         if self._filename is None:
-            self.fields.append((name, _text(b"".join(self._value), say("A field"), name)))
+            self.fields.append((name, _text(b"".join(self._value), _FIELD, name)))
             return
         spool, offset, size = self._spool, self._offset, self._size
         if size and (

@@ -16,7 +16,7 @@ from tokenmarket.core.media.sniff import sniff
 from tokenmarket.core.parse_media import audio_bound
 from tokenmarket.core.requests import Request
 from tokenmarket.core.uploads import Input, Upload
-from tokenmarket.core.wording import said_by, say
+from tokenmarket.core.wording import said_by, say, word
 
 HEAD_BYTES = 4096
 PIXELS_MAX = 64_000_000
@@ -78,7 +78,7 @@ def _check_picture(item: Input, upload: Upload) -> None:
 def _invalid(item: Input, kind: str, why: str) -> ApiError:
     return ApiError(
         "REQUEST_001",
-        say("The {kind} cannot be used: {why}.", kind=kind, why=why),
+        say("The {kind} cannot be used: {why}.", kind=word(kind), why=why),
         param=item.param,
         reason=f"invalid_{kind}",
     )

@@ -40,6 +40,27 @@ def say(template: str, /, **values: object) -> Said:
     return Said(template, values)
 
 
+# Words that are values of sentences and have a translation of their own.
+WORDS = (
+    "audio",
+    "concurrency",
+    "day",
+    "image",
+    "key",
+    "month",
+    "organization",
+    "requests per minute",
+    "team",
+    "tokens per minute",
+    "total",
+)
+
+
+def word(text: str) -> Said:
+    """A value that is translated too: one of WORDS."""
+    return Said(text, {})
+
+
 def said_by(error: Exception) -> str:
     """The text of an exception: a Said stays one, which ``str(error)`` does not do."""
     first = error.args[0] if len(error.args) == 1 else None

@@ -9,7 +9,7 @@ import pytest
 from tests.support.error_texts import spoken
 from tokenmarket.core.errors import CODES, SUMMARIES, ApiError
 from tokenmarket.core.parse import parse
-from tokenmarket.core.wording import Said, preferred, said_by, said_in, say
+from tokenmarket.core.wording import WORDS, Said, preferred, said_by, said_in, say, word
 from tokenmarket.replies import ErrorBodies
 from tokenmarket.web.error_texts import chinese
 
@@ -63,6 +63,19 @@ def test_what_the_decoder_says(body: bytes, english: str, expected: str | None) 
     assert caught.value.message == english
     chinese_text = told(caught.value)
     assert chinese_text == expected if expected else chinese_text.startswith(("应为 ", "正文不是"))
+
+
+def test_words_of_ours_inside_a_sentence_are_translated_too() -> None:
+    limit = say(
+        "The limit of {value} {limit} for this {owner} is reached.",
+        value=60,
+        limit=word("requests per minute"),
+        owner=word("key"),
+    )
+    assert limit == "The limit of 60 requests per minute for this key is reached."
+    assert told(ApiError("QUOTA_001", limit)) == "此密钥的上限（60 次调用/分钟）已达到。"
+    for text in WORDS:
+        assert chinese(text), text
 
 
 def test_a_message_that_nobody_translated_follows_a_summary() -> None:

@@ -160,13 +160,10 @@ def _kind(upload: Upload) -> str | None:
 def _typed(upload: Upload, role: str, kind: str | None, param: str) -> Upload:
     """With the content type that its bytes have. ApiError for what is not of the role's kind."""
     wanted = "video" if role == "video" else role.removeprefix("reference_")
-    if wanted in (*FRAME_ROLES, "image"):
-        fits = kind in IMAGE_TYPES
-        legal = ", ".join(sorted(IMAGE_TYPES))
-    else:
-        fits = kind is not None and kind.startswith(f"{wanted}/")
-        legal = say("a {wanted} file", wanted=wanted)
+    picture = wanted in (*FRAME_ROLES, "image")
+    fits = kind in IMAGE_TYPES if picture else kind is not None and kind.startswith(f"{wanted}/")
     if not fits or kind is None:
+        legal = ", ".join(sorted(IMAGE_TYPES)) if picture else say("a {wanted} file", wanted=wanted)
         what = kind or (
             say("empty") if not upload.size else say("of a kind that is not known here")
         )
