@@ -47,7 +47,7 @@ ORG = "org_" + "a" * 34
 OTHERS = ("org_" + "b" * 34, "org_" + "c" * 34)
 KEYS = [f"key_{number:034x}" for number in range(60)]
 MODELS = [f"vendor{number % 5}/model-{number}" for number in range(20)]
-OPERATIONS = ("chat", "chat", "chat", "embeddings", "image", "rerank", "speech")
+OPERATIONS = ("chat", "chat", "chat", "embeddings", "images", "rerank", "speech")
 ERRORS = ("PROVIDER_001", "PROVIDER_002", "PROVIDER_005", "QUOTA_001", "REQUEST_001")
 RECEIPT = (  # as receipts.py writes them, but for attempts and items; as long as most
     '["%s","succeeded","chat","%s","vendor","%s",1795521600,812345,%d,900,false,"price",null,'

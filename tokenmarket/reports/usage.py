@@ -241,4 +241,7 @@ def _folded(cells: Iterable[Cell]) -> list[Cell]:
     found: defaultdict[tuple[date, str], list[Sums]] = defaultdict(list)
     for cell in cells:
         found[cell.day, cell.name].append(cell.sums)
-    return [Cell(day, name, added(some)) for (day, name), some in sorted(found.items())]
+    return [
+        Cell(day, name, some[0] if len(some) == 1 else added(some))
+        for (day, name), some in sorted(found.items())
+    ]

@@ -44,7 +44,8 @@ from tokenmarket.store.usage_rollup import (
 )
 
 LOOKED: Final = 2_000  # newest requests that are looked through
-READ_MAX: Final = 12_000  # requests that one page reads at most after that
+READ_MAX: Final = 24_000  # requests that one page reads at most after that
+SPOT_READ: Final = 15  # a spot costs as much as so many requests in it
 SPOTS_AT_ONCE: Final = 256
 STRETCH_US: Final = 32 * DAY_US  # in which spots of several values are looked for
 
@@ -52,8 +53,8 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Spot(NamedTuple):
-    """A part of a quarter-hour that may hold matches: at most ``matches`` of them, among about
-    ``requests``."""
+    """A part of a quarter-hour that may hold matches: at most ``matches`` of them. To read it costs
+    as much as to read ``requests``."""
 
     start_us: int
     from_us: int
@@ -216,7 +217,7 @@ def _spot(row: Sequence[int], to_us: int) -> Spot:
         start_us + first_us,
         min(start_us + last_us, to_us - 1),
         matches,
-        max(matches, share) + 1,
+        max(matches, share) + SPOT_READ,
     )
 
 

@@ -145,7 +145,7 @@ async def test_a_page_that_searched_long_says_so_and_goes_on(
     monkeypatch.setattr(report_rows, "BUCKETS_MAX", 4)
     monkeypatch.setattr(report_rows, "BUCKETS_AT_ONCE", 3)
     monkeypatch.setattr(report_search, "LOOKED", 2)
-    monkeypatch.setattr(report_search, "READ_MAX", 8)
+    monkeypatch.setattr(report_search, "READ_MAX", 60)
     for number in range(10):
         at_us = NOON_US - number * QUARTER_US
         await add(
@@ -180,9 +180,10 @@ async def test_a_histogram_of_too_many_begins_where_it_counted(
     database: Database, rows: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it shows is all there is since then."""
-    monkeypatch.setattr(report_counts, "COUNTED_MAX", 60)
+    monkeypatch.setattr(report_search, "SPOTS_AT_ONCE", 3)
     days = Bucketing(DAY_US, ((10**18, 0),))
-    for name in ("two keys and a status", "cost over"):
+    for name, most in (("two keys and a status", 60), ("cost over", 300)):
+        monkeypatch.setattr(report_counts, "COUNTED_MAX", most)
         search = SEARCHES[name]
         async with database.read() as conn:
             counted = await report_counts.histogram(conn, search, days)

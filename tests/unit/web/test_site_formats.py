@@ -3,12 +3,14 @@
 from zoneinfo import ZoneInfo
 
 import pytest
+from babel.numbers import format_decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenmarket.core.wire import Inbound
 from tokenmarket.web.site import formats
 from tokenmarket.web.site.doors import is_page
+from tokenmarket.web.site.i18n import LOCALE
 from tokenmarket.web.site.visit import local_path
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -101,3 +103,11 @@ def test_who_is_a_person(method: str, path: str, accept: bytes, page: bool) -> N
     headers = {b"accept": accept} if accept else {}
     inbound = Inbound("req_1", method, path, b"", headers, b"", "127.0.0.1", 0, 0)
     assert is_page(inbound) is page
+
+
+@pytest.mark.parametrize("value", [0, -7, 999, 1_000, -1_234_567, 10**15])
+def test_whole_numbers_are_grouped_as_babel_does(value: int) -> None:
+    for lang, locale in LOCALE.items():
+        assert formats.number(lang, value) == format_decimal(value, locale=locale)
+        shown = formats.money(lang, abs(value) * 10**9, 0)
+        assert shown == formats.SIGN[lang] + format_decimal(abs(value), locale=locale)

@@ -3,6 +3,7 @@ operators the requests and the ledger of all organizations. The functions of the
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
@@ -198,7 +199,7 @@ async def report_csv(call: Call) -> File:
     return File(
         name=f"usage-{span.first_day}-{span.last_day}.csv",
         content_type=CONTENT_TYPE,
-        body=usage_csv(found, namer(group, names)).encode(),
+        body=(await asyncio.to_thread(usage_csv, found, namer(group, names))).encode(),
     )
 
 

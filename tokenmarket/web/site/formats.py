@@ -30,12 +30,14 @@ def money(lang: str, nano: int, digits: int | None = None) -> str:
         step = 10 ** (9 - digits)
         whole, part = divmod((nano + step // 2) // step, 10**digits)
         fraction = f"{part:0{digits}d}" if digits else ""
-    grouped = format_decimal(whole, locale=LOCALE[lang])
-    return f"{sign}{SIGN[lang]}{grouped}{'.' if fraction else ''}{fraction}"
+    # both languages group by three with a comma; Babel takes thirty times as long
+    return f"{sign}{SIGN[lang]}{whole:,}{'.' if fraction else ''}{fraction}"
 
 
 def number(lang: str, value: int | Decimal | float) -> str:
     """Grouped: ``12,345.6``."""
+    if isinstance(value, int):
+        return f"{value:,}"
     return format_decimal(value, locale=LOCALE[lang])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from urllib.parse import urlencode
 
 from starlette.responses import Response
@@ -75,7 +76,7 @@ async def csv(visit: Visit) -> Response:
     await visit.parts.wallet.flush()
     report = await usage(visit.parts.database, org_id, asked, group, names)
     span = asked.span
-    text = usage_csv(report, namer(group, names, visit._))
+    text = await asyncio.to_thread(usage_csv, report, namer(group, names, visit._))
     return visit.file(text, CONTENT_TYPE, f"usage-{span.first_day}-{span.last_day}.csv")
 
 
