@@ -45,8 +45,9 @@ async def said(site: Site, path: str, cookie: str = "") -> str:
     """The words of a page."""
     answer = await site.raw(raw_request("GET", path, headers={"cookie": cookie}))
     assert answer.status == 200, (path, answer.status)
-    text = re.sub(r"<[^>]+>", " ", answer.body.decode())
-    return " ".join(html.unescape(text).split())
+    text = " ".join(html.unescape(re.sub(r"<[^>]+>", " ", answer.body.decode())).split())
+    assert "<time" not in text, "HTML that was escaped"
+    return text
 
 
 async def announce(site: Site, key: tuple[str, str], usd: str) -> None:

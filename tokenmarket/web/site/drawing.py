@@ -81,18 +81,33 @@ def _environment(loader: PackageLoader | ChoiceLoader, assets: Assets) -> Enviro
 
 def _texts() -> dict[str, Callable[..., Any]]:
     def text(english: str, /, **values: object) -> str:
-        return _visit.get()._(english, **values)
+        visit = _visit.get()
+        return _with_markup(lambda plain: visit._(english, **plain), values)
 
     def count(one: str, many: str, n: int, /, **values: object) -> str:
-        return _visit.get().n_(one, many, n, **values)
+        visit = _visit.get()
+        return _with_markup(lambda plain: visit.n_(one, many, n, **plain), values)
 
     def in_context(context: str, english: str, /, **values: object) -> str:
-        return _visit.get().p_(context, english, **values)
+        visit = _visit.get()
+        return _with_markup(lambda plain: visit.p_(context, english, **plain), values)
 
     def url(path: str) -> str:
         return _visit.get().url(path)
 
     return {"_": text, "n_": count, "p_": in_context, "u": url}
+
+
+def _with_markup(say: Callable[[dict[str, object]], str], values: dict[str, object]) -> str:
+    """A text into which HTML of ours (a time) is put: all else of it is escaped, once."""
+    marked = {name: value for name, value in values.items() if isinstance(value, Markup)}
+    if not marked:
+        return say(values)
+    places = {name: f"\ue000{number}\ue001" for number, name in enumerate(marked)}
+    found = escape(say({**values, **places}))
+    for name, value in marked.items():
+        found = found.replace(places[name], value)  # Markup stays as it is
+    return found
 
 
 def _numbers() -> dict[str, Callable[..., Any]]:
