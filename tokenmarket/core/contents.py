@@ -204,3 +204,25 @@ def _dicts(value: object) -> list[dict[str, Any]]:
         return []
     items = msgspec.convert(value, list[Any])
     return [msgspec.convert(item, dict[str, Any]) for item in items if isinstance(item, dict)]
+
+
+_ESCAPE = re.compile(
+    r"\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|\\u([0-9a-fA-F]{4})|\\."
+)
+
+
+def readable(json: str) -> str:
+    """JSON for people: indented, and what was written as ``\\u4f60`` is the character, where it is
+    one that can be seen. Raises msgspec.DecodeError, RecursionError."""
+    return _ESCAPE.sub(_character, msgspec.json.format(json, indent=2))
+
+
+def _character(found: re.Match[str]) -> str:
+    high, low, alone = found.groups()
+    if high is not None:
+        character = chr(0x10000 + ((int(high, 16) & 0x3FF) << 10) + (int(low, 16) & 0x3FF))
+    elif alone is not None:
+        character = chr(int(alone, 16))
+    else:
+        return found[0]
+    return character if not character.isascii() and character.isprintable() else found[0]

@@ -253,6 +253,10 @@ def _engine(
         "query_only": "ON" if query_only else "OFF",
     }
     event.listen(engine.sync_engine, "connect", _on_connect(pragmas))
+    if driver is not None:
+        # A statement that was cancelled costs its connection; the next one makes another.
+        for ending in ("invalidate", "close"):
+            event.listen(engine.sync_engine, ending, lambda *_: driver.clear())
     event.listen(engine.sync_engine, "begin", _begin_deferred if query_only else _begin_immediate)
     return engine
 

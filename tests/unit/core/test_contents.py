@@ -5,10 +5,19 @@ import json
 import os
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenmarket.core.contents import BYTES_MAX, Content, ContentKey, is_text, kept_side, said
+from tokenmarket.core.contents import (
+    BYTES_MAX,
+    Content,
+    ContentKey,
+    is_text,
+    kept_side,
+    readable,
+    said,
+)
 
 FILE = base64.b64encode(os.urandom(3000)).decode()
 
@@ -151,3 +160,16 @@ def test_hostile_events_are_read(event: object) -> None:
 def test_a_key_shows_nothing() -> None:
     assert "secret" not in repr(ContentKey("org_1", 5, b"secret"))
     assert Content(request=kept_side("", b"", 0, False)).answer is None
+
+
+@pytest.mark.parametrize(
+    ("written", "seen"),
+    [
+        (r'"\u4f60\u597d"', '"你好"'),
+        (r'"\ud83d\ude00"', '"😀"'),
+        (r'"\\u4f60"', r'"\\u4f60"'),  # a backslash, and letters behind it
+        (r'"\u0022\u0000\u202e"', r'"\u0022\u0000\u202e"'),
+    ],
+)
+def test_escaped_characters_are_shown_where_they_can_be_seen(written: str, seen: str) -> None:
+    assert readable(written) == seen

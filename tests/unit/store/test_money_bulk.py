@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import sqlite3
 import threading
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Column, MetaData, Table, Text, bindparam, select, text
+from sqlalchemy import Column, MetaData, Table, Text, bindparam, select, text, update
 from sqlalchemy.schema import CreateTable
 
 from tests.support.money import database_at
@@ -16,6 +18,7 @@ from tokenmarket.billing.records import UsageEvent
 from tokenmarket.store.bulk import BulkInsert, Prepared
 from tokenmarket.store.database import Database
 from tokenmarket.store.money_posting import EVENT_COLUMNS
+from tokenmarket.store.tables import meta
 
 THREE = Table("three", MetaData(), *(Column(name, Text) for name in ("a", "b", "c")))
 
@@ -115,3 +118,21 @@ async def test_a_cancelled_writer_still_keeps_the_others_out(database: Database)
     with pytest.raises(asyncio.CancelledError):
         await writing
     assert sorted(await prices(database)) == ["next", "slow"]
+
+
+async def test_a_write_follows_a_transaction_that_was_cancelled_at_any_moment(
+    database: Database,
+) -> None:
+    async def write() -> None:
+        async with database.begin() as conn:
+            for number in range(3):
+                await conn.execute(update(meta).values(number=number))
+
+    for turns in range(40):  # of the loop, while the other thread works
+        writing = asyncio.create_task(write())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        writing.cancel()
+        assert await database.write_at_once(functools.partial(add_price, name=f"p{turns}"))
+        with contextlib.suppress(asyncio.CancelledError):
+            await writing

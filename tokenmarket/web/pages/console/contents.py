@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from tokenmarket.accounts.admin import Refused
 from tokenmarket.contents.service import Found
-from tokenmarket.core.contents import Said, Side, said
+from tokenmarket.core.contents import Said, Side, readable, said
 from tokenmarket.core.roles import may
 from tokenmarket.web.pages.console.place import place
 from tokenmarket.web.site.pages import Page
@@ -135,7 +135,7 @@ def _shown(side: Side) -> Shown:
     if side.streamed:
         return Shown(side, text, said(text))
     try:
-        return Shown(side, msgspec.json.format(text, indent=2), [])
+        return Shown(side, readable(text), [])
     except (msgspec.MsgspecError, RecursionError):  # no JSON, or the beginning of it
         return Shown(side, text, [])
 
