@@ -26,7 +26,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 LANES = 130
 
 GOOD = Decimal("0.000017")
-_TIMES = re.compile(r"_ms$|_at$")
+_TIMES = re.compile(r"^created$|_ms$|_at$")
 SDK = {"User-Agent": "OpenAI/Python", "X-Client-Request-Id": 'a"b', "X-Session-Id": "s%d"}
 
 
