@@ -16,7 +16,14 @@ from tests.unit.reports.rows import add, event
 from tokenmarket.reports.periods import days_of
 from tokenmarket.store import usage_rolling, usage_sums
 from tokenmarket.store.database import Database
-from tokenmarket.store.usage_rollup import DAY_US, HOUR_US, QUARTER_US, Bucketing, Filters
+from tokenmarket.store.usage_rollup import (
+    DAY_US,
+    HOUR_US,
+    QUARTER_US,
+    Bucketing,
+    Filters,
+    usage_series,
+)
 
 NOTHING = Filters()
 
@@ -125,6 +132,16 @@ async def test_a_rollup_that_lost_rows_is_found_out(database: Database) -> None:
     await usage_rolling.roll_up(database)
     [row] = await total(database)
     assert row["requests"] == 1
+
+
+async def test_series_that_are_missing_are_found_out(database: Database) -> None:
+    """As after the upgrade that brought them."""
+    await add(database, event(1), event(2))
+    await usage_rolling.roll_up(database)
+    async with database.begin() as conn:
+        await conn.execute(usage_series.delete())
+    async with database.read() as conn:
+        assert not await usage_rolling.is_complete(conn)
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Shanghai", "America/New_York", "Asia/Kathmandu"])
