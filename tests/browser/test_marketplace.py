@@ -10,6 +10,17 @@ from tests.browser.conftest import Site
 LANGS = pytest.mark.parametrize("lang", ["en", "zh"])
 
 
+def test_j09_pinyin_is_searched_for_when_it_has_become_characters(page: Page, site: Site) -> None:
+    site.open(page, "/models", "zh")
+    page.locator("input[name=q]").focus()
+    keyboard = page.context.new_cdp_session(page)
+    composing = {"text": "sha'xiang", "selectionStart": 9, "selectionEnd": 9}
+    keyboard.send("Input.imeSetComposition", composing)
+    keyboard.send("Input.insertText", {"text": "沙箱对话"})
+    expect(page).to_have_url(re.compile(r"q=%E6%B2%99%E7%AE%B1"))
+    assert "sha" not in page.url
+
+
 @LANGS
 def test_j09_filters_narrow_the_list_and_stay_in_the_address(
     page: Page, site: Site, lang: str

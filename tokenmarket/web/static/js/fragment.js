@@ -82,12 +82,14 @@ export function filters() {
     const form = event.target.form;
     if (form?.dataset.fragment && event.target.type !== "search") send(form);
   });
-  document.addEventListener("input", (event) => {
+  const typed = (event) => {
     const form = event.target.form;
     if (!form?.dataset.fragment || event.target.type !== "search" || event.isComposing) return;
     clearTimeout(typing);
     typing = setTimeout(() => send(form), 250);
-  });
+  };
+  document.addEventListener("input", typed);
+  document.addEventListener("compositionend", typed); // no input follows it in Chromium
   document.addEventListener("submit", (event) => {
     if (!event.target.dataset?.fragment) return;
     event.preventDefault();
