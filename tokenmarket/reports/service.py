@@ -76,7 +76,10 @@ class Reports:
         while True:
             now_us = self._clock.monotonic_us()
             try:
-                if now_us - since_us >= ROLL_UP_AGE_S * 1e6 or await self._waiting():
+                if (
+                    now_us - since_us >= ROLL_UP_AGE_S * 1e6
+                    or await self._waiting() >= ROLL_UP_ROWS
+                ):
                     await self.catch_up()
                     since_us = now_us
             except Exception as error:
@@ -95,14 +98,16 @@ class Reports:
         except Exception as error:
             self._failed("roll_up", error)
 
-    async def _waiting(self) -> bool:
+    async def _waiting(self) -> int:
+        """How many posted requests are not rolled up."""
         async with self._database.read() as conn:
             newest = await usage_rolling.newest_row(conn)
-            return newest - await usage_rolling.rolled_up(conn) >= ROLL_UP_ROWS
+            return newest - await usage_rolling.rolled_up(conn)
 
     async def catch_up(self) -> None:
-        """Roll up everything that has been posted."""
-        while True:
-            if not await usage_rolling.roll_up(self._database):
-                return
+        """Roll up what has been posted by now. What comes meanwhile waits: a busy server never
+        sees the end of it, and small batches take as many statements as large ones."""
+        left = await self._waiting()
+        while left > 0 and (done := await usage_rolling.roll_up(self._database)):
+            left -= done
             await asyncio.sleep(PAUSE_S)
