@@ -29,6 +29,17 @@ KB = 1_000
 CONSOLE_BYTES_MAX, PUBLIC_BYTES_MAX = 110 * KB, 100 * KB
 SCRIPT_BYTES_MAX, STYLE_BYTES_MAX = 30 * KB, 14 * KB
 REQUESTS_MAX = 10
+SHIFT_MAX = 0.02
+# Notes what moves by itself, as a share of the screen, from the beginning of each document on.
+WATCH = """
+window.moved = 0;
+new PerformanceObserver(list => {
+  for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.moved += entry.value;
+}).observe({ type: "layout-shift", buffered: true });
+"""
+# Two frames later everything before them has been told.
+MOVED = """() => new Promise(done =>
+  requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(() => done(window.moved)))))"""
 
 
 def violations(
@@ -57,11 +68,14 @@ def test_page(page: BrowserPage, site: Site, row: Page) -> None:
     if role is not None:
         site.sign_in(page, role)
     path = address(row, site)
+    page.add_init_script(WATCH)
     answers: list[Response] = []
     page.on("response", lambda answer: answers.append(answer))
     response = page.goto(f"{site.url}/en{path}?range=7d#main")
     assert response is not None
     assert response.status == 200, (path, response.status)
+    moved = page.evaluate(MOVED)
+    assert moved <= SHIFT_MAX, (path, moved)
     check_page(page, path, "en")
     loads = weights(answers)
     check_weight(row, loads, len(answers))
