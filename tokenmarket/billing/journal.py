@@ -21,13 +21,14 @@ section 5):
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import hashlib
 import os
 import threading
 from collections.abc import Callable
 from functools import partial
-from mmap import ALLOCATIONGRANULARITY, mmap
+from mmap import ALLOCATIONGRANULARITY, PAGESIZE, mmap
 from pathlib import Path
 from zlib import crc32
 
@@ -49,6 +50,9 @@ SEGMENT_BYTES = 64 << 20
 SEGMENT_AGE_US = 60_000_000
 FLUSH_AFTER_S = 0.02
 WINDOW_BYTES = 1 << 20  # mapped at a time: what the journal may add to the resident memory
+# Pages are made ready so many at a time: 45 µs for 16 of them, 300 if each is met by a fault.
+READY_BYTES = 64 << 10
+_MADV_POPULATE_WRITE = 23  # Linux 5.14; the mmap module does not name it
 
 
 class JournalFailed(Exception):
@@ -128,8 +132,9 @@ class Journal:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=False)
         self._lock_fd = take_lock(self.directory.joinpath("lock"))
         self._earlier_b = 0  # bytes of records in the segments before
-        # The window: the mapped part of the segment. ``_at`` and ``_room`` count from its start;
-        # without a window there is no room, and it starts at the start of the file.
+        # The window: the mapped part of the segment. ``_at`` and ``_room``, the end of the pages
+        # that are ready, count from its start; without a window there is no room, and it starts at
+        # the start of the file.
         self._window: mmap | None = None
         self._room = 0
         self._begin(1, self._make_segment(1))
@@ -173,9 +178,11 @@ class Journal:
         return self._base + end
 
     def _append_otherwise(self, payload: bytes) -> int:
-        """At the end of the window, of the segment, or where mapping does not work."""
+        """Where no page is ready, at the end of the segment, or where mapping does not work."""
         if self.failed:
             raise JournalFailed(self.trouble)
+        if self._make_ready(len(payload) + 8):
+            return self.append(payload)
         if offset_of(self.place) >= self._segment_bytes:
             self.rotate()
         if self._open_window(len(payload) + 8):
@@ -195,8 +202,25 @@ class Journal:
             self._window_bytes = 0  # not on this file system
             return False
         self._close_window()
-        self._window, self._room = window, length
+        self._window = window
         self._base, self._at = position(self._segment, start), offset - start
+        self._room = self._at
+        return self._make_ready(need_b)
+
+    def _make_ready(self, need_b: int) -> bool:
+        """Have the next pages of the window ready; whether ``need_b`` bytes fit into them."""
+        window = self._window
+        if window is None or self._at + need_b > len(window):
+            return False
+        start = self._room - self._room % PAGESIZE
+        end = min(len(window), max(self._at + need_b, start + READY_BYTES))
+        try:
+            window.madvise(_MADV_POPULATE_WRITE, start, end - start)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                return False  # no room on the disk: ``pwrite`` can say so, a fault cannot
+            end = len(window)  # an older kernel: each page when it is met
+        self._room = end
         return True
 
     def _close_window(self) -> None:

@@ -68,6 +68,14 @@ class Plain(NamedTuple):
     turns: int
 
 
+class Layout(NamedTuple):
+    """What stands before and behind the messages of bodies of one frame and one ``user``."""
+
+    opening: bytes
+    closing: bytes
+    user: bytes
+
+
 _decode_body = msgspec.json.Decoder(_Body).decode
 _decode_messages = msgspec.json.Decoder(list[_Message]).decode
 _encode = msgspec.json.Encoder().encode
@@ -77,10 +85,9 @@ def split(body: bytes) -> Plain | None:
     """The pieces of a plain chat body, None for all others."""
     try:
         found = _decode_body(body)
-        messages = bytes(found.messages)
-        decoded = _decode_messages(messages)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
+    messages = bytes(found.messages)
     found.messages = _LIST
     rest = len(body) - len(messages) + 2
     user = b""
@@ -90,8 +97,40 @@ def split(body: bytes) -> Plain | None:
         rest += 2 - len(user)
     frame = _encode(found)
     # Written again the members are as long as they came: no name was given twice.
-    if len(frame) != rest or not 0 < len(decoded) <= MESSAGES_MAX:
+    if len(frame) != rest:
         return None
+    turns = _turns(messages)
+    return Plain(frame, messages, user, turns) if turns else None
+
+
+def layout(body: bytes, plain: Plain) -> Layout | None:
+    """How this body is laid out, for ``inside``; None: not to be told for certain."""
+    at = body.find(plain.messages)
+    opening, closing = body[:at], body[at + len(plain.messages) :]
+    other = split(b'%b[{"role":"user","content":""}]%b' % (opening, closing))
+    if other is None or other.frame != plain.frame or other.user != plain.user:
+        return None  # the messages stand somewhere else too, and before
+    return Layout(opening, closing, plain.user)
+
+
+def inside(body: bytes, known: Layout, frame: bytes) -> Plain | None:
+    """What ``split`` would give for a body of this layout, without reading the frame again; None:
+    not such a body, ``split`` tells. One JSON list in the place of another changes nothing else."""
+    opening, closing, user = known
+    if not body.startswith(opening) or not body.endswith(closing):
+        return None
+    messages = body[len(opening) : len(body) - len(closing)]
+    turns = _turns(messages)
+    return Plain(frame, messages, user, turns) if turns else None
+
+
+def _turns(messages: bytes) -> int:
+    """How many messages; 0: they are not all plain, or not provably without double names."""
+    try:
+        decoded = _decode_messages(messages)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return 0
     if _encode(decoded) != messages and rewritten(messages) != messages:
-        return None
-    return Plain(frame, messages, user, len(decoded))
+        return 0
+    turns = len(decoded)
+    return turns if turns <= MESSAGES_MAX else 0

@@ -36,7 +36,7 @@ from tokenmarket.core import wire
 from tokenmarket.core.errors import ApiError
 from tokenmarket.core.money import usd_bytes
 from tokenmarket.core.parse import MESSAGE_OVERHEAD_TOKENS, parse
-from tokenmarket.core.plain_chat import Plain, split
+from tokenmarket.core.plain_chat import Plain, inside, split
 from tokenmarket.core.routing import EVERYTHING, Candidate, Plan, output_tokens_max, route_bound
 from tokenmarket.core.text_prices import TextBill, usage_facts
 from tokenmarket.exchange import Exchange
@@ -134,12 +134,19 @@ class Lane:
         catalog = self.frames.catalog.current
         if note.catalog is not catalog:
             note.forget(catalog)
-        plain = split(body)
-        if plain is None:
-            return None
-        frame = note.frames.get(plain.frame) or self.frames.miss(note, plain, body)
-        if frame is None:
-            return None
+        last = note.last
+        plain = None if last is None else inside(body, last[0], last[1])
+        if last is not None and plain is not None:
+            frame: Frame | None = last[2]
+        else:
+            plain = split(body)
+            if plain is None:
+                return None
+            frame = note.frames.get(plain.frame) or self.frames.miss(note, plain, body)
+            if frame is None:
+                return None
+            if frame.layout is not None:
+                note.last = (frame.layout, plain.frame, frame)
         try:
             user = _user(plain.user) if plain.user else ""
         except msgspec.DecodeError:

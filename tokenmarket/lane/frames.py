@@ -27,7 +27,7 @@ from tokenmarket.catalog import CatalogSource
 from tokenmarket.core.catalog import Catalog, Route
 from tokenmarket.core.errors import ApiError
 from tokenmarket.core.parse import MESSAGE_OVERHEAD_TOKENS, parse
-from tokenmarket.core.plain_chat import Plain
+from tokenmarket.core.plain_chat import Layout, Plain, layout
 from tokenmarket.core.requests import Request
 from tokenmarket.core.routing import AVAILABLE, only_route, output_tokens_max
 from tokenmarket.core.text_prices import TextPrices, text_prices
@@ -74,6 +74,7 @@ class Frame:
         "extra_tokens",
         "head",
         "input_tokens_max",
+        "layout",
         "lead",
         "line",
         "output_limit",
@@ -99,6 +100,7 @@ class Frame:
         self.read = read
         self.lead = b""  # the head upstream, up to the length
         self.before = b""  # the body upstream, up to the messages
+        self.layout: Layout | None = None  # of the bodies that look like the one it was made from
         self.output_limit = request.output_limit
         self.output_tokens = output_tokens_max(route, request) * request.n
         self.estimate_tokens = estimated_output_tokens(request)
@@ -115,7 +117,7 @@ class Frame:
 class Note:
     """One head: who calls, and the frames seen under it."""
 
-    __slots__ = ("__weakref__", "caller", "catalog", "frames", "misses", "names", "seen")
+    __slots__ = ("__weakref__", "caller", "catalog", "frames", "last", "misses", "names", "seen")
 
     def __init__(
         self, caller: Caller, catalog: Catalog, names: tuple[str | None, str | None]
@@ -124,6 +126,7 @@ class Note:
         self.catalog = catalog
         self.names = names  # the client's own request id and session id
         self.frames: dict[bytes, Frame | None] = {}  # None: not the lane's
+        self.last: tuple[Layout, bytes, Frame] | None = None  # the next body probably looks like it
         self.seen: set[int] = set()  # hashes of frames met once
         self.misses = 0
 
@@ -131,6 +134,7 @@ class Note:
         """Another catalog: nothing that was worked out holds."""
         self.catalog = catalog
         self.frames.clear()
+        self.last = None
         self.seen.clear()
         self.misses = 0
 
@@ -196,7 +200,8 @@ class Frames:
         note.misses = 0
         if len(note.frames) >= FRAMES_MAX:
             note.frames.clear()
-        self._kept_bytes += len(frame)
+            note.last = None
+        self._kept_bytes += 2 * len(frame)  # as the frame and as its layout
         if self._kept_bytes > KEPT_BYTES_MAX:
             self._kept_bytes = 0
             for other in self._notes:
@@ -237,6 +242,7 @@ class Frames:
         if before is None:
             return None
         frame = Frame(request, plain, route, credential, prices, read)
+        frame.layout = layout(body, plain)
         frame.before = before
         frame.lead = upstreams.lead(route, credential, built)
         frame.receipt = text_form(
