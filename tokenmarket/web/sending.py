@@ -60,7 +60,8 @@ class Sending(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send, after what waits."""
-        self.send_now()
+        if self._unsent:
+            self.send_now()
         if not self.gone and self.transport is not None:
             self.transport.write(data)
 
