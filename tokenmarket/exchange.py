@@ -72,8 +72,6 @@ class Exchange:
         "items",
         "operation",
         "plan",
-        "progress_bytes",
-        "progress_due_us",
         "prompt_tokens",
         "request",
         "route",
@@ -112,8 +110,6 @@ class Exchange:
         self.first_byte_us: int | None = None
         self.upstream_us = 0
         self.events_sent = 0
-        self.progress_bytes = 0
-        self.progress_due_us = 0
         self.input_estimate: int | None = None
         self.dropped_params: tuple[str, ...] = ()
         self.idempotency_key: str | None = None

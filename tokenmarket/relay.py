@@ -31,6 +31,8 @@ from tokenmarket.upstream.outbound import Answer, Outbound
 
 RESPONSE_BYTES_MAX = 64 * 1024 * 1024
 EVENTS_SPARE = 1_024  # role, finish and empty events of all choices
+PROGRESS_US = 1_000_000  # a stream that a crash cuts is charged for what this old a record says
+PROGRESS_BYTES = 16 * 1024
 
 
 class Relay:
@@ -173,19 +175,26 @@ class Relay:
         exchange.decoder = decoder
         # An event carries a token at least: more events than held tokens cannot be paid for.
         events_max = exchange.bound.output_tokens + EVENTS_SPARE
+        monotonic_us, feed, write = self._clock.monotonic_us, decoder.feed, client.write
+        unnoted_bytes, note_us = 0, monotonic_us() + PROGRESS_US
 
         def take(data: bytes) -> bool:
             """One read of the upstream goes straight on; True: the client reads slowly."""
-            events = decoder.feed(data)
+            nonlocal unnoted_bytes, note_us
+            events = feed(data)
             if not events:
                 return False
             if not client.begun:
                 self._begin(exchange, client)
-            exchange.events_sent += events.count(b"\n\n")
-            if exchange.events_sent > events_max:
+            exchange.events_sent = sent = exchange.events_sent + events.count(b"\n\n")
+            if sent > events_max:
                 raise UpstreamError("upstream_error", "more output than was asked for")
-            self._settlement.note_progress(exchange, route, len(data))
-            return client.write(events)
+            unnoted_bytes += len(data)
+            now_us = monotonic_us()
+            if now_us >= note_us or unnoted_bytes >= PROGRESS_BYTES:
+                unnoted_bytes, note_us = 0, now_us + PROGRESS_US
+                self._settlement.note_progress(exchange, route)
+            return write(events)
 
         while await response.relay(take):
             await client.drained()

@@ -21,8 +21,6 @@ from tokenmarket.idempotency import Claim
 from tokenmarket.receipts import usage_event
 from tokenmarket.telemetry import Telemetry
 
-PROGRESS_US = 1_000_000  # a stream that a crash cuts is charged for what this old a record says
-PROGRESS_BYTES = 16 * 1024
 _NO_ATTRIBUTES: dict[str, str] = {}
 
 
@@ -64,21 +62,11 @@ class Settlement:
             return media_usage_json(exchange.operation, exchange.usage, exchange.items, charge_nano)
         return usage_json(exchange.usage, exchange.items, charge_nano)
 
-    def note_progress(self, exchange: Exchange, route: Route, received_bytes: int) -> None:
-        """Journal what was delivered so far, once a second or every 16 kB: what a death of this
-        process would charge."""
-        exchange.progress_bytes += received_bytes
-        now_us = self._clock.monotonic_us()
-        if exchange.progress_due_us == 0:
-            exchange.progress_due_us = now_us + PROGRESS_US
-            return
-        if now_us < exchange.progress_due_us and exchange.progress_bytes < PROGRESS_BYTES:
-            return
+    def note_progress(self, exchange: Exchange, route: Route) -> None:
+        """Journal what was delivered so far: what a death of this process would charge."""
         hold = exchange.hold_open
         if hold is None:
             return
-        exchange.progress_due_us = now_us + PROGRESS_US
-        exchange.progress_bytes = 0
         request = exchange.request
         attributes = request.attributes if request is not None else _NO_ATTRIBUTES
         due_nano = charge(route.prices, exchange.delivered_usage(), attributes)

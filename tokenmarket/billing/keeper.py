@@ -122,7 +122,8 @@ class Keeper:
             self._posting = True
             try:
                 await self._flush()
-                await self._poster.run(self._journal.synced)
+                waits_us = 0 if self._waiters else POST_AGE_US
+                await self._poster.run(self._journal.synced, rest_waits_us=waits_us)
             except Frozen as error:
                 logger.critical("%s", error)
                 self._admission.stopped = str(error)

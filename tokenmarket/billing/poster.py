@@ -213,11 +213,14 @@ class Poster:
         whole = segment_of(last) - segment_of(first)
         return whole * self._segment_bytes + offset_of(last) - offset_of(first)
 
-    async def run(self, synced: int) -> None:
-        """Post everything before ``synced``. Raises Unavailable (try again), Frozen (do not)."""
+    async def run(self, synced: int, *, rest_waits_us: int = 0) -> None:
+        """Post everything before ``synced``; behind a batch, a rest that fills none waits until it
+        is ``rest_waits_us`` old. Raises Unavailable (try again), Frozen (do not)."""
         while self.pending and self.pending[0][0] <= synced:
             async with self._lock:
                 await self._run_once(synced)
+            if len(self.pending) < BATCH_RECORDS and self.lag_us() < rest_waits_us:
+                return
 
     async def _run_once(self, synced: int) -> None:
         await self.resolve()

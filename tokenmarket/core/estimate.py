@@ -22,7 +22,7 @@ _ASCII_WEIGHTS: Final = (
     (b"\t\r\n", 300),
     (b"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~", 620),
 )
-_REST: Final = re.compile(r"[^\x00-\x7f]+")
+_ASCII: Final = bytes(range(128))
 _OTHER_WEIGHTS: Final = (
     (re.compile(r"[\u1100-\u11ff\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]+"), 1000),
     (re.compile(r"[\u0080-\u10ff\u1200-\u2e7f\ua000-\uabff\ud7b0-\uf8ff\ufb00-\ufeff]+"), 650),
@@ -41,7 +41,8 @@ def estimate_tokens(text: str) -> int:
     for characters, weight in _ASCII_WEIGHTS:
         thousandths += weight * (_count(plain, characters) - _count(dense, characters))
     if not simple:
-        rest = "".join(_REST.findall(text))
+        utf8 = text.encode("utf-8", "surrogatepass")
+        rest = utf8.translate(None, _ASCII).decode("utf-8", "surrogatepass")
         for pattern, weight in _OTHER_WEIGHTS:
             thousandths += weight * sum(len(run) for run in pattern.findall(rest))
     return max(1, thousandths // 1000)
@@ -49,11 +50,8 @@ def estimate_tokens(text: str) -> int:
 
 def _dense(text: bytes) -> bytes:
     """Runs like base64, hex, uuids, 1.5 characters a token: at least 24 with a digit inside."""
-    return b"".join(
-        run
-        for run in text.translate(_RUNS).split()
-        if len(run) >= DENSE_MIN and _count(run, _DIGITS)
-    )
+    runs = [run for run in text.translate(_RUNS).split() if len(run) >= DENSE_MIN]
+    return b"".join([run for run in runs if _count(run, _DIGITS)])
 
 
 def _count(text: bytes, characters: bytes) -> int:
