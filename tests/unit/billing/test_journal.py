@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import mmap
 import os
 from pathlib import Path
 
@@ -49,6 +51,39 @@ def test_mapped_or_not_the_bytes_are_the_same(sizes: list[int], segment_bytes: i
     plain = write(payloads, segment_bytes=segment_bytes, window_bytes=0)
     for window_bytes in (4_096, 8_192, 1 << 20):
         assert write(payloads, segment_bytes=segment_bytes, window_bytes=window_bytes) == plain
+
+
+@pytest.mark.parametrize("reason", [errno.EINVAL, errno.ENOMEM, errno.EFAULT])
+def test_pages_that_cannot_be_made_ready(reason: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An older kernel (EINVAL) meets each page as it comes; no room on the disk: ``pwrite``."""
+    payloads = [b"%d" % n * (n % 700 + 1) for n in range(200)]
+    plain = write(payloads, segment_bytes=200_000, window_bytes=0)
+    asked: list[tuple[int, int]] = []
+
+    class Unready(mmap.mmap):
+        def madvise(self, option: int, start: int = 0, length: int = 0) -> None:
+            asked.append((start, length))
+            raise OSError(reason, os.strerror(reason))
+
+    monkeypatch.setattr(journal, "mmap", Unready)
+    assert write(payloads, segment_bytes=200_000, window_bytes=1 << 16) == plain
+    assert asked
+
+
+def test_pages_are_made_ready_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int]] = []
+
+    class Watched(mmap.mmap):
+        def madvise(self, option: int, start: int = 0, length: int = 0) -> None:
+            asked.append((start, length))
+            super().madvise(option, start, length)
+
+    monkeypatch.setattr(journal, "mmap", Watched)
+    write([b"x" * 1_000] * 300, segment_bytes=1 << 20, window_bytes=1 << 18)
+    assert all(start % mmap.PAGESIZE == 0 for start, _ in asked)
+    assert len(asked) <= 300_000 // journal.READY_BYTES + 2
+    covered = sum(length for _, length in asked)
+    assert 300_000 < covered < 300_000 + 3 * journal.READY_BYTES
 
 
 def test_what_was_written_through_the_mapping_is_read() -> None:

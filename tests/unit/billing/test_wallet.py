@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from tests.support.money import NOON_US, USD, World, usage_event, world
+from tokenmarket.billing import poster
 from tokenmarket.billing.journal import JournalFailed
 from tokenmarket.billing.wallet import (
     AdmissionStopped,
@@ -415,3 +416,25 @@ async def test_the_proof_may_run_beside_a_busy_server() -> None:
         assert await w.differences() == []
         await wallet.close()
         assert await w.differences() == []
+
+
+async def test_a_rest_that_fills_no_batch_waits_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poster, "BATCH_RECORDS", 4)
+    async with world() as w:
+        await w.grant(1_000)
+        wallet = await w.open()
+        funds = await wallet.funds("o1", "k1")
+        for number in range(10):
+            w.settle(w.hold(funds, f"r{number}", 100), 10)
+        await wallet._journal.flush()
+        posting, synced = wallet._poster, wallet._journal.synced
+        await posting.run(synced, rest_waits_us=1_000)
+        assert (posting.posted, len(posting.pending)) == (8, 2)  # two whole batches
+        w.clock.monotonic += 1_001
+        await posting.run(synced, rest_waits_us=1_000)
+        assert (posting.posted, len(posting.pending)) == (10, 0)
+        for number in range(10, 16):
+            w.settle(w.hold(funds, f"r{number}", 100), 10)
+        await wallet._journal.flush()
+        await posting.run(wallet._journal.synced)  # somebody waits: nothing stays
+        assert (posting.posted, len(posting.pending)) == (16, 0)

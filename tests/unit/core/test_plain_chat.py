@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tokenmarket.core.errors import ApiError
 from tokenmarket.core.parse import parse
-from tokenmarket.core.plain_chat import split
+from tokenmarket.core.plain_chat import Plain, inside, layout, split
 
 MESSAGES = [{"role": "user", "content": "hi"}]
 BODY: dict[str, Any] = {"model": "m", "messages": MESSAGES, "max_tokens": 5}
@@ -122,3 +122,83 @@ def test_a_double_name_is_what_the_parser_refuses_too() -> None:
     data = compact(BODY).replace(b'"role":', b'"role":"user","role":')
     with pytest.raises(ApiError):
         parse("chat", data)
+
+
+def _laid_out(body: Any) -> tuple[bytes, Plain]:
+    data = compact(body)
+    found = split(data)
+    assert found is not None
+    return data, found
+
+
+MESSAGE_LISTS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "role": st.sampled_from(["user", "system", "tool"]) | JSON,
+            "content": st.text(max_size=9) | JSON,
+        },
+        optional={"name": st.text(max_size=3), "x": JSON},
+    ),
+    max_size=3,
+)
+
+
+@given(MESSAGE_LISTS, st.booleans(), st.sampled_from([b"", b"x", b" ", b"]", b"]}", b',"n":1']))
+def test_a_known_layout_gives_what_reading_gives(
+    messages: list[dict[str, Any]], ascii_only: bool, odd: bytes
+) -> None:
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    first = {"model": "m", "messages": MESSAGES, "tools": tools, "user": "u"}
+    data, plain = _laid_out(first)
+    known = layout(data, plain)
+    assert known is not None
+    other = compact(first | {"messages": messages}, ascii_only=ascii_only)
+    for body in (other, other.replace(b',"tools"', odd + b',"tools"'), other + odd, odd + other):
+        found = inside(body, known, plain.frame)
+        assert found is None or found == split(body)
+        if body == other:
+            assert (found is None) == (split(other) is None)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"model": "n", "messages": MESSAGES, "user": "u"},
+        {"model": "m", "messages": MESSAGES, "user": "v"},
+        {"model": "m", "messages": MESSAGES},
+        {"model": "m", "messages": MESSAGES, "user": "u", "seed": 1},
+        {"messages": MESSAGES, "model": "m", "user": "u"},
+    ],
+)
+def test_another_layout_is_read(other: dict[str, Any]) -> None:
+    data, plain = _laid_out({"model": "m", "messages": MESSAGES, "user": "u"})
+    known = layout(data, plain)
+    assert known is not None
+    assert inside(compact(other), known, plain.frame) is None
+
+
+def test_messages_in_the_place_of_messages_only() -> None:
+    data, plain = _laid_out({"model": "m", "messages": MESSAGES})
+    known = layout(data, plain)
+    assert known is not None
+    for middle in (
+        b"",
+        b"[]",
+        b'"text"',
+        b'[{"role":"user","content":"a"}],"n":[2]',
+        b'[{"role":"user","content":"a"}],"messages":[{"role":"user","content":"b"}]',
+        b'[{"role":"user","role":"user","content":"a"}]',
+        b' [{"role":"user","content":"a"}]',
+        b'[{"role":"user","content":"\xff"}]',
+        b'[{"role":"user","content":"a"}',
+    ):
+        assert inside(known.opening + middle + known.closing, known, plain.frame) is None
+    assert inside(known.opening + known.closing[1:], known, plain.frame) is None
+
+
+def test_messages_that_stand_somewhere_else_too_have_no_layout() -> None:
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {"x": MESSAGES}}}]
+    data, plain = _laid_out({"model": "m", "tools": tools, "messages": MESSAGES})
+    assert layout(data, plain) is None
+    data, plain = _laid_out({"model": "m", "messages": MESSAGES, "tools": tools})
+    assert layout(data, plain) is not None  # the first one is the one
