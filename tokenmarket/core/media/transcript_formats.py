@@ -39,7 +39,7 @@ DEFAULT_FORMAT = "json"
 
 _LINE_ENDS = re.compile("\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1f\x7f]")
-_ARROW = re.compile("-{2,}>")
+_ARROW = re.compile("(?<!-)-{2,}>")  # from its first dash only, or a long row takes quadratic time
 
 
 def render(

@@ -381,3 +381,10 @@ def test_languages() -> None:
     assert english_name("tlh") == "tlh"
     assert language_code("") is None
     assert language_code("haitian creole") == "ht"
+
+
+def test_a_long_row_of_dashes_takes_no_longer() -> None:
+    """2 MB; where every dash was tried as the first one, this took days."""
+    for row, left in (("-" * 2_000_000, "-" * 2_000_000), ("-" * 2_000_000 + ">", "->")):
+        transcript = Transcript(row, segments=(Segment(0, 1000, row),))
+        assert render(transcript, "srt").decode().splitlines()[2] == left
