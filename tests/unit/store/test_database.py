@@ -189,3 +189,29 @@ async def test_an_old_sqlite_is_warned_about(
 
 async def test_damage_is_found(database: Database) -> None:
     assert await database.problems() == []
+
+
+async def test_a_closed_connection_lets_go_though_a_statement_is_still_held(
+    tmp_path: Path,
+) -> None:
+    """As after a cancelled query, whose traceback holds the cursor."""
+    database = await Database.open(tmp_path / "x.db")
+    try:
+        async with database.begin() as conn:
+            await conn.exec_driver_sql("CREATE TABLE t (a INT)")
+            await conn.exec_driver_sql("INSERT INTO t VALUES (1), (2), (3)")
+        held: list[object] = []
+        async with database._writer.connect() as conn:
+            await conn.begin()
+            await conn.exec_driver_sql("INSERT INTO t VALUES (4)")
+            bare = (await conn.get_raw_connection()).driver_connection
+            assert bare is not None
+            held.append(await bare.execute("SELECT a FROM t"))  # and nothing is fetched
+            await conn.invalidate()
+        async with asyncio.timeout(5), database.begin() as conn:
+            await conn.exec_driver_sql("INSERT INTO t VALUES (5)")
+            found = (await conn.exec_driver_sql("SELECT a FROM t ORDER BY a")).scalars().all()
+        assert list(found) == [1, 2, 3, 5]
+        assert held
+    finally:
+        await database.close()
