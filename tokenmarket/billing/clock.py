@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from time import monotonic_ns, time_ns
+import time
 from typing import Protocol
 
 
@@ -18,7 +18,7 @@ class SystemClock:
     """The machine's clocks."""
 
     def wall_us(self) -> int:
-        return time_ns() // 1000
+        return time.time_ns() // 1000
 
     def monotonic_us(self) -> int:
-        return monotonic_ns() // 1000
+        return time.monotonic_ns() // 1000

@@ -216,6 +216,18 @@ class UpstreamResponse:
 
     # ---------------------------------------------------------- for the connection and the client
 
+    def _give(self, take: Take) -> bool:
+        """What arrived goes to the reader's function; whether it takes more."""
+        chunks, self.inbox = self.inbox, []
+        self.queued_bytes = 0
+        if self.paused:
+            self._resume()
+        try:
+            return not take(chunks[0] if len(chunks) == 1 else b"".join(chunks))
+        except BaseException as error:
+            self.take_error = error
+            return False
+
     def check_head(self) -> None:
         """For ``UpstreamClient.send``: raise if there is no head."""
         if not self.head_s and self.error is not None:
@@ -232,22 +244,12 @@ class UpstreamResponse:
         waiter = self.waiter
         if waiter is None or waiter.done():
             return
-        if (take := self.take) is not None:  # what arrived goes straight to the reader's function
-            if chunks := self.inbox:
-                self.inbox = []
-                self.queued_bytes = 0
-                if self.paused:
-                    self._resume()
-                try:
-                    rest = take(chunks[0] if len(chunks) == 1 else b"".join(chunks))
-                except BaseException as error:
-                    self.take_error = error
-                    rest = True
-                if rest:
-                    self.take = None
-                    self.waiter = None
-                    waiter.set_result(None)
-                    return
+        if self.take is not None:
+            if self.inbox and not self._give(self.take):
+                self.take = None
+                self.waiter = None
+                waiter.set_result(None)
+                return
             if not self.complete and self.error is None:
                 return
         if (

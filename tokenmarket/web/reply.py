@@ -115,11 +115,9 @@ class Reply:
     def write(self, data: bytes) -> bool:
         """Stream bytes; True when the client is slow. Raises ClientGone."""
         connection = self._connection
-        transport = connection.transport
-        if connection.gone or transport is None:
+        if connection.gone:
             raise ClientGone
-        # ``begin`` has sent what waited
-        transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+        connection.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
         return connection.drain_waiter is not None
 
     async def drained(self) -> None:

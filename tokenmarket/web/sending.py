@@ -60,8 +60,7 @@ class Sending(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send, after what waits."""
-        if self._unsent:
-            self.send_now()
+        self.send_now()
         if not self.gone and self.transport is not None:
             self.transport.write(data)
 
