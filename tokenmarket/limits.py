@@ -1,7 +1,7 @@
 """Requests/min, tokens/min and concurrency per key and per organisation, in memory.
 
-Each rate is one GCRA-like value in integers: ``debt`` grows by what is taken and drains with time,
-so a limit of L per minute allows a burst of L and never more than ``L + L*t``. ``take`` checks all
+Each rate is one GCRA value in integers: ``due`` is the time at which nothing is owed any more, so
+a limit of L per minute allows a burst of L and never more than ``L + L*t``. ``take`` checks all
 limits of a caller, then takes from all: a refused request consumes nothing.
 (``design/billing.md`` section 4.3; one process.)
 """
@@ -22,77 +22,83 @@ _HEADERS = (
 
 
 class Rate:
-    """So many units per minute. ``debt`` is in units x MINUTE_US, drained at ``limit`` per us."""
+    """So many units per minute. ``due`` and the time it is compared with count microseconds times
+    ``limit``: then a unit is MINUTE_US of them whatever the limit, and nothing is ever rounded."""
 
-    __slots__ = ("debt", "limit", "updated_us")
+    __slots__ = ("due", "limit")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.debt = 0
-        self.updated_us = 0
+        self.due = 0
 
-    def drain(self, now_us: int) -> int:
-        elapsed_us = now_us - self.updated_us
-        if elapsed_us > 0:
-            debt = self.debt - elapsed_us * self.limit
-            self.debt = debt if debt > 0 else 0
-            self.updated_us = now_us
-        return self.debt
+    def owed(self, now_us: int) -> int:
+        """In units x MINUTE_US."""
+        return max(0, self.due - now_us * self.limit)
 
     def left(self, now_us: int) -> int:
         """Units free right now; never negative."""
         limit = self.limit
-        elapsed_us = now_us - self.updated_us
-        debt = self.debt
-        if elapsed_us > 0:
-            debt -= elapsed_us * limit
-            if debt < 0:
-                debt = 0
-            self.debt = debt
-            self.updated_us = now_us
-        free = limit + -debt // MINUTE_US
+        free = ((now_us + MINUTE_US) * limit - self.due) // MINUTE_US
+        if free > limit:
+            return limit
         return free if free > 0 else 0
 
-    def wait_us(self, units: int) -> int:
+    def take(self, units: int, now_us: int) -> None:
+        """Whether there are so many is for the caller to know."""
+        now = now_us * self.limit
+        due = self.due
+        self.due = (due if due > now else now) + units * MINUTE_US
+
+    def wait_us(self, units: int, now_us: int) -> int:
         """Until ``units`` fit; a limit of 0 is asked about again in a minute."""
         if self.limit == 0:
             return MINUTE_US
-        over = self.debt + units * MINUTE_US - self.limit * MINUTE_US
+        over = self.owed(now_us) + units * MINUTE_US - self.limit * MINUTE_US
         return -(-over // self.limit) if over > 0 else 0
 
-    def reset_us(self) -> int:
-        """Until the bucket is full again."""
-        return -(-self.debt // self.limit) if self.limit else MINUTE_US
-
-
-class Gauge:
-    """How many requests run at once, and how many may (None = any number)."""
-
-    __slots__ = ("limit", "running")
-
-    def __init__(self, limit: int | None) -> None:
-        self.limit = limit
-        self.running = 0
+    def reset(self, now_us: int) -> bytes:
+        """Until the bucket is full again, in OpenAI's form."""
+        owed = self.due - now_us * self.limit
+        if owed <= 0:
+            return b"0ms"
+        return duration(-(-owed // self.limit) if self.limit else MINUTE_US)
 
 
 class Scope:
-    """The limits of one owner: a key or an organisation."""
+    """The limits of one owner: a key or an organisation. ``running_max`` None: any number."""
 
-    __slots__ = ("concurrency", "owner", "requests", "tokens")
+    __slots__ = ("owner", "requests", "running", "running_max", "tokens")
 
     def __init__(self, owner: str, rpm: int, tpm: int, concurrency: int | None) -> None:
         self.owner = owner
         self.requests = Rate(rpm)
         self.tokens = Rate(tpm)
-        self.concurrency = Gauge(concurrency)
+        self.running = 0
+        self.running_max = concurrency
 
     def change(self, rpm: int, tpm: int, concurrency: int | None) -> None:
         """New limits; debts stay, in proportion."""
         for rate, limit in ((self.requests, rpm), (self.tokens, tpm)):
             if rate.limit != limit:
-                rate.debt = rate.debt * limit // rate.limit if rate.limit else 0
+                rate.due = rate.due * limit // rate.limit if rate.limit else 0
                 rate.limit = limit
-        self.concurrency.limit = concurrency
+        self.running_max = concurrency
+
+    def check(self, tokens: int, now_us: int) -> None:
+        """Raises ApiError(QUOTA_001) if one more request with so many tokens is too much."""
+        if self.running_max is not None and self.running >= self.running_max:
+            raise _refused("concurrency", self.owner, self.running_max, 1_000_000)
+        rate = self.requests
+        full_us = now_us + MINUTE_US
+        if rate.due + MINUTE_US > full_us * rate.limit:
+            wait_us = rate.wait_us(1, now_us)
+            raise _refused("requests per minute", self.owner, rate.limit, wait_us)
+        rate = self.tokens
+        limit = rate.limit  # a request larger than the limit may run when the bucket is full
+        need = tokens if tokens < limit else limit
+        if rate.due + need * MINUTE_US > full_us * limit:
+            wait_us = rate.wait_us(need, now_us)
+            raise _refused("tokens per minute", self.owner, limit, wait_us)
 
 
 class CallerLimits:
@@ -106,33 +112,13 @@ class CallerLimits:
 
     def take(self, tokens: int, now_us: int) -> Ticket:
         """Check everything, then take everything. ``tokens`` is the estimate, trued up later."""
-        for scope in (self.key, self.organization):
-            gauge = scope.concurrency
-            if gauge.limit is not None and gauge.running >= gauge.limit:
-                raise _refused("concurrency", scope.owner, gauge.limit, 1_000_000)
-            rate = scope.requests
-            limit = rate.limit
-            elapsed_us = now_us - rate.updated_us  # ``drain``, for every request: without a call
-            if elapsed_us > 0:
-                debt = rate.debt - elapsed_us * limit
-                rate.debt = debt if debt > 0 else 0
-                rate.updated_us = now_us
-            if rate.debt + MINUTE_US > limit * MINUTE_US:
-                raise _refused("requests per minute", scope.owner, limit, rate.wait_us(1))
-            rate = scope.tokens
-            limit = rate.limit
-            elapsed_us = now_us - rate.updated_us
-            if elapsed_us > 0:
-                debt = rate.debt - elapsed_us * limit
-                rate.debt = debt if debt > 0 else 0
-                rate.updated_us = now_us
-            need = tokens if tokens < limit else limit
-            if rate.debt + need * MINUTE_US > limit * MINUTE_US:
-                raise _refused("tokens per minute", scope.owner, limit, rate.wait_us(need))
-        for scope in (self.key, self.organization):
-            scope.concurrency.running += 1
-            scope.requests.debt += MINUTE_US
-            scope.tokens.debt += tokens * MINUTE_US
+        key, organization = self.key, self.organization
+        key.check(tokens, now_us)
+        organization.check(tokens, now_us)
+        for scope in (key, organization):
+            scope.running += 1
+            scope.requests.take(1, now_us)
+            scope.tokens.take(tokens, now_us)
         return Ticket(self, tokens)
 
     def headers(self, now_us: int) -> bytes:
@@ -149,10 +135,10 @@ class CallerLimits:
         return _HEADERS % (
             requests.limit,
             requests_left,
-            duration(requests.reset_us()) if requests.debt else b"0ms",
+            requests.reset(now_us),
             tokens.limit,
             tokens_left,
-            duration(tokens.reset_us()) if tokens.debt else b"0ms",
+            tokens.reset(now_us),
         )
 
 
@@ -166,28 +152,26 @@ class Ticket:
         self.tokens = tokens
 
     def done(self, tokens: int | None) -> None:
-        """Free the place; true up to the tokens really used (None = unknown: keep the estimate)."""
+        """Free the place; true up to the tokens really used, as if these had been taken (None =
+        unknown: keep the estimate)."""
         limits, self.limits = self.limits, None
         if limits is None:
             return
-        surplus = 0 if tokens is None else self.tokens - tokens
-        for scope in (limits.key, limits.organization):
-            scope.concurrency.running -= 1
-            if surplus:
-                debt = scope.tokens.debt - surplus * MINUTE_US
-                scope.tokens.debt = debt if debt > 0 else 0
+        more = 0 if tokens is None else (tokens - self.tokens) * MINUTE_US
+        key, organization = limits.key, limits.organization
+        key.running -= 1
+        key.tokens.due += more
+        organization.running -= 1
+        organization.tokens.due += more
 
     def cancel(self) -> None:
         """The request was refused after all: it consumed nothing."""
-        limits, self.limits = self.limits, None
+        limits = self.limits
         if limits is None:
             return
-        for scope in (limits.key, limits.organization):
-            scope.concurrency.running -= 1
-            debt = scope.requests.debt - MINUTE_US
-            scope.requests.debt = debt if debt > 0 else 0
-            debt = scope.tokens.debt - self.tokens * MINUTE_US
-            scope.tokens.debt = debt if debt > 0 else 0
+        limits.key.requests.due -= MINUTE_US
+        limits.organization.requests.due -= MINUTE_US
+        self.done(0)
 
 
 def _refused(limit: str, owner: str, value: int, wait_us: int) -> ApiError:

@@ -231,7 +231,8 @@ class Telemetry:
         ended_us: int,
         duration_us: int,
         charged_nano: int,
-        tokens: tuple[int, int],
+        prompt_tokens: int,
+        completion_tokens: int,
         user: str,
     ) -> None:
         """``finished`` for a plain chat that succeeded at its first attempt (``lane``)."""
@@ -242,8 +243,8 @@ class Telemetry:
         series.latency[place] += 1
         series.first_sum_us += duration_us  # the answer leaves in one piece
         series.first[place] += 1
-        series.input += tokens[0]
-        series.output += tokens[1]
+        series.input += prompt_tokens
+        series.output += completion_tokens
         series.cost_nano += charged_nano
         if self._info:
             self.log.append(
@@ -255,8 +256,8 @@ class Telemetry:
                     duration_us // 1000,
                     duration_us % 1000,
                     charged_nano,
-                    tokens[0],
-                    tokens[1],
+                    prompt_tokens,
+                    completion_tokens,
                     _user_member(user) if user else b"",
                 )
             )

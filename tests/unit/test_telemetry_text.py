@@ -38,7 +38,7 @@ def test_one_line_both_ways(user: str) -> None:
     exchange.first_byte_us = 12_345
     rooms.finished(exchange, 70 + 12_345)
     line = lane.text_line("m%d", "p", caller)
-    lane.finished_text(line, b"req_1", 5_012_345, 12_345, 17, (7, 5), user)
+    lane.finished_text(line, b"req_1", 5_012_345, 12_345, 17, 7, 5, user)
     rooms.log.flush()
     lane.log.flush()
     assert blocks[0] == blocks[1]

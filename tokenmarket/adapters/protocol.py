@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -108,7 +108,7 @@ class Reply(msgspec.Struct):
         return _encode({**self.document, "usage": usage})
 
 
-class TextAnswer(NamedTuple):
+class TextAnswer(msgspec.Struct, frozen=True, gc=False):
     """A whole answer that is text only: ``prefix + usage + b"}"`` goes to the caller."""
 
     prefix: bytes

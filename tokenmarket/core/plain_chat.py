@@ -9,7 +9,7 @@ would refuse, given that the frame was accepted once.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import msgspec
 
@@ -59,7 +59,7 @@ class _Body(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=F
     logit_bias: msgspec.Raw = ABSENT
 
 
-class Plain(NamedTuple):
+class Plain(msgspec.Struct, frozen=True, gc=False):
     """``messages`` and ``user`` (empty: not given) are JSON; ``turns`` counts the messages."""
 
     frame: bytes
@@ -68,7 +68,7 @@ class Plain(NamedTuple):
     turns: int
 
 
-class Layout(NamedTuple):
+class Layout(msgspec.Struct, frozen=True, gc=False):
     """What stands before and behind the messages of bodies of one frame and one ``user``."""
 
     opening: bytes
@@ -116,12 +116,12 @@ def layout(body: bytes, plain: Plain) -> Layout | None:
 def inside(body: bytes, known: Layout, frame: bytes) -> Plain | None:
     """What ``split`` would give for a body of this layout, without reading the frame again; None:
     not such a body, ``split`` tells. One JSON list in the place of another changes nothing else."""
-    opening, closing, user = known
+    opening, closing = known.opening, known.closing
     if not body.startswith(opening) or not body.endswith(closing):
         return None
     messages = body[len(opening) : len(body) - len(closing)]
     turns = _turns(messages)
-    return Plain(frame, messages, user, turns) if turns else None
+    return Plain(frame, messages, known.user, turns) if turns else None
 
 
 def _turns(messages: bytes) -> int:

@@ -7,8 +7,6 @@ and the caller's usage object of one answer as ready JSON, byte for byte what ``
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import msgspec
 
 from tokenmarket.core.money import PRICE_UNITS, usd_bytes
@@ -20,7 +18,7 @@ _UNITS = ("input_token", "cached_input_token", "output_token", "reasoning_token"
 _FREE = b"0.00"
 
 
-class TextCounts(NamedTuple):
+class TextCounts(msgspec.Struct, frozen=True, gc=False):
     """Disjoint token counts, as in ``Usage``."""
 
     input: int
@@ -29,10 +27,12 @@ class TextCounts(NamedTuple):
     reasoning: int
 
 
-class TextBill(NamedTuple):
+class TextBill(msgspec.Struct, frozen=True, gc=False):
     """``items`` and ``usage`` are JSON: the receipt's lines, and the caller's usage object.
     ``charge_usd`` is the charge as people read it."""
 
+    prompt_tokens: int
+    completion_tokens: int
     charge_nano: int
     charge_usd: bytes
     items: bytes
@@ -72,7 +72,8 @@ class TextPrices:
 
     def bill(self, counts: TextCounts) -> TextBill:
         """The charge is cumulative rounding's: the lines add up to it exactly."""
-        plain, cached, answer, reasoning = counts
+        plain, cached = counts.input, counts.cached
+        answer, reasoning = counts.output, counts.reasoning
         lines: list[bytes] = []
         shapes = self._lines
         total = before = 0
@@ -115,7 +116,7 @@ class TextPrices:
             reasoning_usd,
             all_usd,
         )
-        return TextBill(before, all_usd, b"[%b]" % b",".join(lines), usage)
+        return TextBill(prompt, completion, before, all_usd, b"[%b]" % b",".join(lines), usage)
 
 
 def text_prices(sheet: PriceSheet) -> TextPrices | None:
@@ -143,16 +144,15 @@ def text_prices(sheet: PriceSheet) -> TextPrices | None:
 
 def usage_facts(counts: TextCounts, tier: str | None) -> bytes:
     """The ``Usage`` of these counts as the journal and receipts keep it (JSON, zeros left out)."""
-    plain, cached, answer, reasoning = counts
     members: list[bytes] = []
-    if plain:
-        members.append(b'"input_tokens":%d' % plain)
-    if cached:
-        members.append(b'"cached_input_tokens":%d' % cached)
-    if answer:
-        members.append(b'"output_tokens":%d' % answer)
-    if reasoning:
-        members.append(b'"reasoning_tokens":%d' % reasoning)
+    if counts.input:
+        members.append(b'"input_tokens":%d' % counts.input)
+    if counts.cached:
+        members.append(b'"cached_input_tokens":%d' % counts.cached)
+    if counts.output:
+        members.append(b'"output_tokens":%d' % counts.output)
+    if counts.reasoning:
+        members.append(b'"reasoning_tokens":%d' % counts.reasoning)
     if tier is not None:
         members.append(b'"attributes":{"service_tier":%b}' % _encode(tier))
     return b"{%b}" % b",".join(members)

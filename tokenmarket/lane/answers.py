@@ -38,11 +38,12 @@ class Answers:
         self._then = then
         self._telemetry = telemetry
         self._calls: list[Call] = []
+        self._outbox = Outbox.of(asyncio.get_running_loop())
 
     def add(self, call: Call) -> None:
         """Its stages come at the end of this turn."""
         if not self._calls:
-            Outbox.of(asyncio.get_running_loop()).add(self)
+            self._outbox.add(self)
         self._calls.append(call)
 
     def send_now(self) -> None:

@@ -106,7 +106,7 @@ class Lane:
         # In the outbox behind the answers themselves: nobody waits for what is told.
         self.told = Answers((Call.tell,), telemetry)
         self.answers = Answers(
-            (Call.understand, Call.price, Call.record, Call.settle, Call.respond),
+            (Call.understand, Call.settle, Call.respond),
             telemetry,
             self.told.add,
         )
@@ -198,8 +198,8 @@ class Lane:
         frame = call.frame
         end = b',"user":%b}' % plain.user if plain.user else b"}"
         before, messages = frame.before, plain.messages
-        now_s = connection.now_s()
-        call.begun(now_s, now_s)
+        # all timeouts count from here
+        call.started_s = call.sent_s = call.last_s = call.written_s = connection.now_s()
         connection.begin(
             call,
             b"%bcontent-length: %d\r\n\r\n%b%b%b"
@@ -233,7 +233,6 @@ class Call(UpstreamResponse):
         "bill",
         "body",
         "client",
-        "event",
         "found",
         "frame",
         "heading",
@@ -261,7 +260,6 @@ class Call(UpstreamResponse):
     found: TextAnswer
     bill: TextBill
     written_id: bytes
-    event: UsageEvent
 
     def __init__(
         self,
@@ -275,7 +273,7 @@ class Call(UpstreamResponse):
         accepted_us: int,
         started_us: int,
     ) -> None:
-        super().__init__(0.0, 0.0, frame.route.provider.timeouts, reused=True)
+        UpstreamResponse.__init__(self, 0.0, 0.0, frame.route.provider.timeouts, reused=True)
         self.lane: Lane | None = lane  # None: the rooms have it
         self.note = note
         self.frame = frame
@@ -307,43 +305,50 @@ class Call(UpstreamResponse):
     # --- the answer, in stages. False: it is not plain, and nothing has happened ------------------
 
     def understand(self) -> bool:
-        """What does it say?"""
-        if self.lane is not None:
-            self.now_us, self.wall_us = self.lane.monotonic_us(), self.lane.wall_us()
+        """What does it say, and what does it cost?"""
+        lane, frame, hold = self.lane, self.frame, self.hold
+        if lane is None:
+            return False
+        self.now_us = lane.monotonic_us()
         if not 200 <= self.head.status < 300:
             return False
         chunks = self.inbox
         received = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        found = self.frame.read(self.request_id, self.accepted_us // 1_000_000, received)
+        found = frame.read(self.request_id, self.accepted_us // 1_000_000, received)
         if found is None:
             return False
         self.found = found
-        return True
-
-    def price(self) -> bool:
-        """What does it cost?"""
-        frame, hold = self.frame, self.hold
-        plain, cached, output, reasoning = counts = self.found.counts
-        self.bill = bill = frame.prices.bill(counts)
+        self.bill = bill = frame.prices.bill(found.counts)
         return (  # or it is to be repaired, capped, or taken from several buckets
-            plain + cached <= self.input_tokens_max
-            and output + reasoning <= frame.output_tokens
+            bill.prompt_tokens <= self.input_tokens_max
+            and bill.completion_tokens <= frame.output_tokens
             and 0 < bill.charge_nano <= hold.amount_nano
             and len(hold.parts) == 1
         )
 
-    def record(self) -> bool:
-        """Write the receipt, as ``receipts.usage_event`` does."""
+    def settle(self) -> bool:
+        """Charge, and write the receipt. From here on only the answer is missing."""
+        lane = self.lane
+        if lane is None:
+            return False
+        try:
+            lane.wallet.settle_text(self.hold, self._event())
+        except JournalFailed:
+            return False
+        return True
+
+    def _event(self) -> UsageEvent:
+        """As ``receipts.usage_event`` writes it."""
         frame, hold, found, head, bill = self.frame, self.hold, self.found, self.head, self.bill
-        started_us, now_us = self.started_us, self.now_us
+        started_us, accepted_us, charge_nano = self.started_us, self.accepted_us, bill.charge_nano
         self.written_id = written_id = self.request_id.encode("ascii")
-        ended_us = now_us - started_us
+        ended_us = self.now_us - started_us
+        self.wall_us = finished_us = accepted_us + ended_us
         sent_us = self.sent_us - started_us
         usage = usage_facts(found.counts, found.service_tier)
-        charge_nano = bill.charge_nano
         receipt = frame.receipt % (
             written_id,
-            self.accepted_us // 1_000_000,
+            accepted_us // 1_000_000,
             ended_us,
             ended_us,
             sent_us,
@@ -361,12 +366,12 @@ class Call(UpstreamResponse):
             _encode(found.finish_reason),
         )
         caller, route, counts = self.note.caller, frame.route, found.counts
-        self.event = UsageEvent(
+        return UsageEvent(
             self.request_id,
             caller.org_id,
             caller.key_id,
-            self.accepted_us,
-            self.wall_us,
+            accepted_us,
+            finished_us,
             "chat",
             route.model.id,
             route.provider.name,
@@ -374,33 +379,21 @@ class Call(UpstreamResponse):
             "",
             charge_nano,
             0,
-            counts.input + counts.cached,
-            counts.output + counts.reasoning,
+            bill.prompt_tokens,
+            bill.completion_tokens,
             counts.cached,
             counts.reasoning,
             usage.decode("ascii"),
             route.prices.version,
             receipt,
         )
-        return True
-
-    def settle(self) -> bool:
-        """Charge. From here on only the answer is missing."""
-        lane = self.lane
-        if lane is None:
-            return False
-        try:
-            lane.wallet.settle_text(self.hold, self.event)
-        except JournalFailed:
-            return False
-        return True
 
     def respond(self) -> bool:
         """The answer leaves with this turn of the loop."""
         lane, bill, caller, now_us = self.lane, self.bill, self.note.caller, self.now_us
         if lane is None:
             return False
-        self.ticket.done(sum(self.found.counts))
+        self.ticket.done(bill.prompt_tokens + bill.completion_tokens)
         duration_us = now_us - self.started_us
         overhead_us = self.sent_us - self.started_us
         limits, funds = caller.limiter, caller.funds
@@ -422,7 +415,7 @@ class Call(UpstreamResponse):
 
     def tell(self) -> bool:
         """Log line, metrics, health; the end."""
-        lane, frame, now_us, counts = self.lane, self.frame, self.now_us, self.found.counts
+        lane, frame, now_us, bill = self.lane, self.frame, self.now_us, self.bill
         if lane is None:
             return False
         duration_us = now_us - self.started_us
@@ -431,8 +424,9 @@ class Call(UpstreamResponse):
             self.written_id,
             self.accepted_us + duration_us,
             duration_us,
-            self.bill.charge_nano,
-            (counts.input + counts.cached, counts.output + counts.reasoning),
+            bill.charge_nano,
+            bill.prompt_tokens,
+            bill.completion_tokens,
             self.user,
         )
         first_us = now_us - self.sent_us - int((self.last_s - self.head_s) * 1e6)

@@ -47,11 +47,12 @@ class Offers:
         self._wall_us = clock.wall_us
         self._monotonic_us = clock.monotonic_us
         self._offers: list[Offer] = []
+        self._outbox = Outbox.of(asyncio.get_running_loop())
 
     def add(self, heading: Heading, body: bytes, client: Client) -> None:
         """A request with a head that was accepted before."""
         if not self._offers:
-            Outbox.of(asyncio.get_running_loop()).add(self)
+            self._outbox.add(self)
         self._offers.append((heading, body, client, self._wall_us(), self._monotonic_us()))
 
     def send_now(self) -> None:
@@ -59,27 +60,28 @@ class Offers:
         offers, self._offers = self._offers, []
         for start in range(0, len(offers), TOGETHER_MAX):
             some = offers[start : start + TOGETHER_MAX]
-            known = [self._known(offer) for offer in some]
-            connections = [None if found is None else self._admitted(*found) for found in known]
-            for found, connection, (heading, body, client, *_) in zip(
-                known, connections, some, strict=True
-            ):
-                if found is None or connection is None:
-                    client.left(heading, body)
+            known: list[tuple[Call, Plain]] = []
+            for offer in some:
+                found = None
+                try:
+                    found = self._recognise(offer)
+                except Exception as error:  # our bug must not keep the others from being served
+                    self._telemetry.crash("", error)
+                if found is None:
+                    offer[2].left(offer[0], offer[1])
                 else:
-                    self._send(*found, connection)
-                    client.taken(found[0])
-
-    def _known(self, offer: Offer) -> tuple[Call, Plain] | None:
-        try:
-            return self._recognise(offer)
-        except Exception as error:  # our bug must not keep the others from being served
-            self._telemetry.crash("", error)
-            return None
-
-    def _admitted(self, call: Call, plain: Plain) -> Connection | None:
-        try:
-            return self._admit(call, plain)
-        except Exception as error:
-            self._telemetry.crash("", error)
-            return None
+                    known.append(found)
+            admitted: list[tuple[Call, Plain, Connection]] = []
+            for call, plain in known:
+                connection = None
+                try:
+                    connection = self._admit(call, plain)
+                except Exception as error:
+                    self._telemetry.crash("", error)
+                if connection is None:
+                    call.client.left(call.heading, call.body)
+                else:
+                    admitted.append((call, plain, connection))
+            for call, plain, connection in admitted:
+                self._send(call, plain, connection)
+                call.client.taken(call)

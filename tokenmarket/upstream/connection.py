@@ -30,7 +30,6 @@ from tokenmarket.upstream.body_writer import BodyWriter
 from tokenmarket.upstream.headers import (
     HEAD_BYTES_MAX,
     HeaderLines,
-    checked_lines,
     promised_idle_s,
 )
 from tokenmarket.upstream.inflate import CODINGS, Inflater
@@ -325,7 +324,7 @@ class Connection(asyncio.Protocol):
             pieces.append(rest)  # informational; counted in the 64 KiB of the head
             return
         try:
-            lines = checked_lines(head)
+            lines = HeaderLines(head)
         except ValueError as error:
             self._refuse(str(error))
         headers: Mapping[str, str] = lines
@@ -433,9 +432,9 @@ class Connection(asyncio.Protocol):
             response.paused = False
             if not transport.is_closing():
                 transport.resume_reading()
-        # A request that is still being written cannot be followed by another one.
-        sent = self._end_writing()
-        if not sent:  # nor closed politely: what is left of it would still be sent first
+        # A request that is still being written cannot be followed by another one, nor closed
+        # politely: what is left of it would still be sent first.
+        if self._writer is not None and not self._end_writing():
             self._home.forget(self)
             transport.abort()
         elif self._keep and not transport.get_write_buffer_size() and not transport.is_closing():

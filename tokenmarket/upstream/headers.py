@@ -32,7 +32,13 @@ class HeaderLines(Mapping[str, str]):
     __slots__ = ("_all", "_head", "lower")
 
     def __init__(self, head: bytes) -> None:
-        """``head``: status line and headers, without the CR LF of the last one and what follows."""
+        """``head``: status line and headers, without the CR LF of the last one and what follows.
+        Raises ValueError above the limits: 64 KiB, 200 headers."""
+        if len(head) > _CROWDED_BYTES:
+            if len(head) > HEAD_BYTES_MAX:
+                raise ValueError("the head of the answer is larger than 64 KiB")
+            if head.count(b"\r\n") > HEADERS_MAX:
+                raise ValueError("the answer has more than 200 headers")
         self._head = head
         self._all: dict[str, str] | None = None
         self.lower = head.lower()  # to search in: b"\\r\\nname:" stands only before a value
@@ -79,16 +85,6 @@ class HeaderLines(Mapping[str, str]):
                 )
             self._all = found
         return self._all
-
-
-def checked_lines(head: bytes) -> HeaderLines:
-    """Raises ValueError above the limits: 64 KiB, 200 headers."""
-    if len(head) > _CROWDED_BYTES:
-        if len(head) > HEAD_BYTES_MAX:
-            raise ValueError("the head of the answer is larger than 64 KiB")
-        if head.count(b"\r\n") > HEADERS_MAX:
-            raise ValueError("the answer has more than 200 headers")
-    return HeaderLines(head)
 
 
 def promised_idle_s(keep_alive: str, idle_s: float) -> float:

@@ -72,7 +72,8 @@ class UpstreamResponse:
     head: Head
 
     def __init__(self, started_s: float, sent_s: float, timeouts: Timeouts, reused: bool) -> None:
-        self.begun(started_s, sent_s)
+        self.started_s = started_s
+        self.sent_s = self.last_s = self.written_s = sent_s
         self.timeouts = timeouts
         self.reused = reused
         self.head_s = self.data_s = 0.0
@@ -87,11 +88,6 @@ class UpstreamResponse:
         self.take_error: BaseException | None = None
         self.inflater: Inflater | None = None
         self.waiting: Waiting | None = None
-
-    def begun(self, started_s: float, sent_s: float) -> None:
-        """The request goes out: all timeouts count from here."""
-        self.started_s = started_s
-        self.sent_s = self.last_s = self.written_s = sent_s
 
     @property
     def connect_us(self) -> int:

@@ -16,6 +16,16 @@ from tokenmarket.upstream.connection import Connection
 HEADING = cast("Heading", None)
 
 
+class Asked:
+    """What the desk makes of an offer."""
+
+    def __init__(self, heading: Heading, body: bytes, client: Client) -> None:
+        self.heading, self.body, self.client = heading, body, client
+
+    def __str__(self) -> str:
+        return self.body.decode()
+
+
 class Desk:
     """Recognises bodies by their first word, and keeps a log."""
 
@@ -35,7 +45,7 @@ class Desk:
             raise RuntimeError("recognise")
         if body == "odd":
             return None
-        return cast("Call", body), cast("Plain", body)
+        return cast("Call", Asked(*offer[:3])), cast("Plain", body)
 
     def admit(self, call: Call, plain: Plain) -> Connection | None:
         if str(call) == "late bug":
@@ -78,11 +88,11 @@ async def test_each_is_left_for_itself_and_a_bug_is_told() -> None:
     await asyncio.sleep(0)
     told = [line for line in desk.log if not line.startswith("recognise")]
     assert told == [
-        "crash recognise",
-        "crash admit",
         "left odd",
-        "left poor",
+        "crash recognise",
         "left bug",
+        "left poor",
+        "crash admit",
         "left late bug",
         "send fine on wire",
         "taken fine",

@@ -8,6 +8,8 @@ give what the general ones (``openai_request.py``, ``openai_answer.py``) give.
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 
 from tokenmarket.adapters.kit.openai_answer import answer_id
@@ -22,7 +24,6 @@ from tokenmarket.adapters.protocol import (
     Decoder,
     Head,
     Reply,
-    TextAnswer,
     TextReader,
     UpstreamRequest,
 )
@@ -58,14 +59,9 @@ class OpenAIChat:
 
     def text_reader(self, route: Route) -> TextReader | None:
         plan = self._plans.of(route)
-        if not self.chat or not plan.keeps_text_messages:
+        if not self.chat or not plan.keeps_text_messages or self.quirks.reasoning_outside:
             return None
-        quirks = self.quirks
-
-        def read(request_id: str, created_s: int, body: bytes) -> TextAnswer | None:
-            return read_text(request_id, created_s, plan, body, quirks)
-
-        return read
+        return partial(read_text, plan, self.quirks)
 
     def decoder(self, request: Request, route: Route, head: Head) -> Decoder:
         return StreamDecoder(

@@ -11,7 +11,13 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from tokenmarket.adapters.kit.openai_usage import billed_tier, parse_usage, text_counts, text_usage
+from tokenmarket.adapters.kit.openai_usage import (
+    OpenAIUsage,
+    billed_tier,
+    parse_usage,
+    text_counts,
+    text_usage,
+)
 from tokenmarket.adapters.kit.quirks import Quirks
 from tokenmarket.adapters.kit.route_plan import RoutePlan
 from tokenmarket.adapters.protocol import Reply, TextAnswer
@@ -64,11 +70,10 @@ class _TextChoice(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     logprobs: msgspec.Raw = ABSENT
 
 
-class _Answer(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class _Members(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     choices: msgspec.Raw
     id: str = ""
     created: int = 0
-    usage: msgspec.Raw = ABSENT
     service_tier: str | msgspec.UnsetType | None = msgspec.UNSET
     system_fingerprint: msgspec.Raw = ABSENT
     object: msgspec.Raw = ABSENT  # replaced, as is the model
@@ -78,11 +83,20 @@ class _Answer(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     request_id: msgspec.Raw = ABSENT
 
 
+class _Answer(_Members, gc=False):
+    usage: msgspec.Raw = ABSENT
+
+
+class _TextAnswer(_Members, gc=False):
+    usage: OpenAIUsage | None = None
+
+
 TIER_MEMBER = {tier: b',"service_tier":"%b"' % tier.encode("ascii") for tier in TIERS}
 _CHAT_HEAD = b'{"id":"chatcmpl-%b","object":"chat.completion","created":%d,"model":'
 _TEXT_HEAD = b'{"id":"cmpl-%b","object":"text_completion","created":%d,"model":'
 
 _decode_answer = msgspec.json.Decoder(_Answer).decode
+_decode_text_answer = msgspec.json.Decoder(_TextAnswer).decode
 _decode_choices = msgspec.json.Decoder(list[_Choice]).decode
 _decode_texts = msgspec.json.Decoder(list[_TextChoice]).decode
 
@@ -91,10 +105,14 @@ def read_plain(
     request: Request, plan: RoutePlan, body: bytes, quirks: Quirks, *, chat: bool
 ) -> Reply | None:
     """The Reply of a chat or legacy completion in OpenAI's shape; None: look closer."""
-    found = _read(body, quirks, chat=chat)
-    if found is None:
+    try:
+        answer = _decode_answer(body)
+        choices = answer.choices
+        finish_reason = plain_chat(choices, quirks) if chat else plain_texts(choices)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    answer, finish_reason = found
+    if finish_reason is None:
+        return None
     tier, extras = _tier_and_extras(answer)
     usage = None
     if answer.usage is not ABSENT:
@@ -113,14 +131,16 @@ def read_plain(
 
 
 def read_text(
-    request_id: str, created_s: int, plan: RoutePlan, body: bytes, quirks: Quirks
+    plan: RoutePlan, quirks: Quirks, request_id: str, created_s: int, body: bytes
 ) -> TextAnswer | None:
-    """The same for a chat whose usage is plain text too; None: look closer."""
-    found = _read(body, quirks, chat=True)
-    if found is None:
+    """The same for a chat whose usage is plain text too, of a vendor whose reasoning tokens are
+    part of the completion; None: look closer."""
+    try:
+        answer = _decode_text_answer(body)
+        finish_reason = plain_chat(answer.choices, quirks)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    answer, finish_reason = found
-    if answer.usage is ABSENT or quirks.reasoning_outside:
+    if finish_reason is None or answer.usage is None:
         return None
     counts = text_counts(answer.usage)
     if counts is None:
@@ -130,17 +150,7 @@ def read_text(
     return TextAnswer(prefix, finish_reason, counts, billed_tier(tier) if tier else None)
 
 
-def _read(body: bytes, quirks: Quirks, *, chat: bool) -> tuple[_Answer, str] | None:
-    try:
-        found = _decode_answer(body)
-        choices = found.choices
-        finish_reason = plain_chat(choices, quirks) if chat else plain_texts(choices)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    return None if finish_reason is None else (found, finish_reason)
-
-
-def _tier_and_extras(found: _Answer) -> tuple[str | None, bytes]:
+def _tier_and_extras(found: _Members) -> tuple[str | None, bytes]:
     """The tier that served, and the members that go between choices and usage."""
     tier = found.service_tier
     if tier is msgspec.UNSET:
@@ -155,7 +165,7 @@ def _tier_and_extras(found: _Answer) -> tuple[str | None, bytes]:
 
 
 def _prefix(
-    found: _Answer, plan: RoutePlan, id_: str, created_s: int, extras: bytes, *, chat: bool
+    found: _Members, plan: RoutePlan, id_: str, created_s: int, extras: bytes, *, chat: bool
 ) -> bytes:
     seconds = found.created
     if not 0 < seconds < CREATED_S_MAX:

@@ -61,7 +61,7 @@ class _DetailsOut(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     rejected_prediction_tokens: _None = 0
 
 
-class _OpenAIUsage(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class OpenAIUsage(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """OpenAI's own members and the harmless ones of vendors who report as OpenAI does; what does
     not fit is read the slow way."""
 
@@ -80,18 +80,14 @@ class _OpenAIUsage(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     num_sources_used: _None = 0
 
 
-_decode_openai = msgspec.json.Decoder(_OpenAIUsage).decode
+_decode_openai = msgspec.json.Decoder(OpenAIUsage).decode
 
 
-def text_counts(raw: bytes | msgspec.Raw) -> TextCounts | None:
-    """The usual report, text only and adding up, in a fifth of the time; None: look closer.
+def text_counts(found: OpenAIUsage) -> TextCounts | None:
+    """The usual report, text only and adding up; None: look closer.
 
     Only for upstreams whose reasoning tokens are part of ``completion_tokens``.
     """
-    try:
-        found = _decode_openai(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
     prompt, completion = found.prompt_tokens, found.completion_tokens
     ins, outs = found.prompt_tokens_details, found.completion_tokens_details
     cached = (0 if ins is None else ins.cached_tokens) or found.prompt_cache_hit_tokens
@@ -106,21 +102,22 @@ def text_counts(raw: bytes | msgspec.Raw) -> TextCounts | None:
 
 
 def text_usage(raw: bytes | msgspec.Raw, service_tier: str | None) -> Usage | None:
-    """``text_counts`` as a Usage; None: look closer."""
-    counts = text_counts(raw)
+    """The same in a fifth of the time of ``parse_usage``; None: look closer."""
+    try:
+        counts = text_counts(_decode_openai(raw))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
     if counts is None:
         return None
-    plain, cached, output, reasoning = counts
-    if not service_tier:
-        return Usage(plain, cached, 0, 0, output, reasoning)
+    attributes = {"service_tier": billed_tier(service_tier)} if service_tier else None
     return Usage(
-        plain,
-        cached,
+        counts.input,
+        counts.cached,
         0,
         0,
-        output,
-        reasoning,
-        attributes={"service_tier": billed_tier(service_tier)},
+        counts.output,
+        counts.reasoning,
+        attributes=attributes,
     )
 
 

@@ -23,7 +23,7 @@ from tokenmarket.core.parse import check_duplicates, read_body
 from tokenmarket.core.roles import may
 from tokenmarket.core.wire import Client, Inbound, bearer_token, check_content_type
 from tokenmarket.core.wording import said_by, say
-from tokenmarket.limits import MINUTE_US, Rate
+from tokenmarket.limits import Rate
 from tokenmarket.store import manage_keys as key_rows
 from tokenmarket.web.manage.endpoint import (
     ANY,
@@ -166,9 +166,9 @@ class Manage:
                 "QUOTA_001",
                 say("A management key has {rpm} requests per minute.", rpm=RPM),
                 reason="requests_per_minute",
-                retry_after_s=max(rate.wait_us(1), 1) / 1_000_000,
+                retry_after_s=max(rate.wait_us(1, now_us), 1) / 1_000_000,
             )
-        rate.debt += MINUTE_US
+        rate.take(1, now_us)
         return b"x-ratelimit-limit-requests: %d\r\nx-ratelimit-remaining-requests: %d\r\n" % (
             RPM,
             rate.left(now_us),
