@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from typing import Protocol
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 
 class Sender(Protocol):
@@ -23,9 +23,10 @@ class Sender(Protocol):
 class Outbox:
     """One per event loop: ``Outbox.of(loop)``."""
 
-    __slots__ = ("_due", "_senders")
+    __slots__ = ("_due", "_loop", "_senders")
 
-    def __init__(self) -> None:  # keeps no loop alive
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = ref(loop)  # keeps no loop alive; ``get_running_loop`` is a system call
         self._senders: list[Sender] = []
         self._due = False  # flush will be called, or is running
 
@@ -34,14 +35,14 @@ class Outbox:
         """The loop's outbox."""
         found = _outboxes.get(loop)
         if found is None:
-            found = _outboxes[loop] = cls()
+            found = _outboxes[loop] = cls(loop)
         return found
 
     def add(self, sender: Sender) -> None:
         """``sender.send_now`` will be called at the end of this turn."""
-        if not self._due:
+        if not self._due and (loop := self._loop()) is not None:
             self._due = True
-            asyncio.get_running_loop().call_soon(self.flush)
+            loop.call_soon(self.flush)
         self._senders.append(sender)
 
     def flush(self) -> None:
