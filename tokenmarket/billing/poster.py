@@ -13,6 +13,7 @@ import base64
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import TypeAlias
 
 from msgspec.structs import astuple
@@ -224,18 +225,17 @@ class Poster:
 
     async def _run_once(self, synced: int) -> None:
         await self.resolve()
-        some: list[tuple[int, End]] = []
-        for entry in self.pending:
-            if entry[0] > synced or len(some) == BATCH_RECORDS:
-                break
-            some.append(entry[:2])
+        some = list(islice(self.pending, BATCH_RECORDS))
+        while some and some[-1][0] > synced:
+            some.pop()
         if not some:
             return
         self._doubtful = True  # until the answer is in our hands
         self._failpoint("before_post")
         try:
+            ends = [(place, record) for place, record, _, _, _ in some]
             aside = await post_ends(
-                self._database, self._worker_id, self.cursor, some, self._clock.wall_us()
+                self._database, self._worker_id, self.cursor, ends, self._clock.wall_us()
             )
         except CursorMoved:
             await self._look()

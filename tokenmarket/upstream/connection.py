@@ -316,15 +316,15 @@ class Connection(asyncio.Protocol):
             received = received.lstrip(b"\r\n")
             if received[:5] != b"HTTP/":
                 self._refuse("not HTTP")
-        head, _, rest = received.partition(b"\r\n\r\n")
+        end = received.find(b"\r\n\r\n")
         status = self._parser.get_status_code()
         if not 200 <= status <= 599:
             if status < 100 or status == 101 or status > 599:
                 self._refuse(f"the upstream answered with status {status}")
-            pieces.append(rest)  # informational; counted in the 64 KiB of the head
+            pieces.append(received[end + 4 :])  # informational; counted in the 64 KiB of the head
             return
         try:
-            lines = HeaderLines(head)
+            lines = HeaderLines(received[:end])
         except ValueError as error:
             self._refuse(str(error))
         headers: Mapping[str, str] = lines

@@ -354,7 +354,7 @@ class Connection(Sending):
         if lane is None or self._front.draining:
             self.call_left(known, body)
         else:
-            self.reply = reply = Reply(self, keep_alive=True, head_only=False)
+            self.reply = reply = Reply(self, keep_alive=True, head_only=False, chunked=True)
             lane.offers.add(known, body, reply)
 
     def call_taken(self, call: Call) -> None:
@@ -380,7 +380,12 @@ class Connection(Sending):
         self._serve(inbound, keep_alive=not front.draining)
 
     def _serve(self, inbound: Inbound, *, keep_alive: bool) -> None:
-        reply = self.reply = Reply(self, keep_alive=keep_alive, head_only=inbound.method == "HEAD")
+        reply = self.reply = Reply(
+            self,
+            keep_alive=keep_alive,
+            head_only=inbound.method == "HEAD",
+            chunked=self.parser.get_http_version() != "1.0",
+        )
         self._start(self._front.handler(inbound, reply), reply, inbound.spool)
 
     def _start(self, work: Awaitable[None], reply: Reply, spool: Received | None) -> None:

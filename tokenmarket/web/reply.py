@@ -39,10 +39,13 @@ class Reply:
         "keep_alive",
     )
 
-    def __init__(self, connection: Connection, *, keep_alive: bool, head_only: bool) -> None:
+    def __init__(
+        self, connection: Connection, *, keep_alive: bool, head_only: bool, chunked: bool
+    ) -> None:
+        """``chunked``: the client understands that, as all since HTTP/1.1 do."""
         self._connection = connection
         self._head_only = head_only
-        self._chunked = connection.parser.get_http_version() != "1.0"
+        self._chunked = chunked
         self.keep_alive = keep_alive
         self.begun = False
         self.done = False
