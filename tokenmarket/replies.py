@@ -24,7 +24,7 @@ _encode = msgspec.json.Encoder().encode
 
 _HEAD = (
     b"x-request-id: %b\r\nopenai-processing-ms: %d\r\nopenai-version: 2020-10-01\r\n"
-    b"x-tokenmarket-attempts: %d\r\nx-tokenmarket-overhead-ms: %d.%03d\r\n"
+    b"x-tokenmarket-attempts: %d\r\nx-tokenmarket-overhead-ms: %.3f\r\n"
 )
 
 
@@ -50,8 +50,7 @@ def _lines(exchange: Exchange, now_us: int) -> bytes:
         exchange.inbound.request_id.encode("ascii"),
         duration_us // 1000,
         len(attempts),
-        overhead_us // 1000,
-        overhead_us % 1000,
+        overhead_us / 1000,
     )
     route = exchange.route
     if route is not None:
@@ -75,10 +74,10 @@ def output_limit_line(limit: int | None) -> bytes:
 
 def text_head_form(provider: str, upstream_model: str, limit: int | None) -> bytes:
     """``reply_head`` of plain chats that succeed at their first attempt (``lane``), to be filled
-    with: request id; duration in ms; overhead in ms and µs; the lines of the rate limits; charge
+    with: request id; duration and overhead in ms; the lines of the rate limits; charge
     and balance in USD."""
-    form = _HEAD % (b"%b", 910_001, 1, 910_002, 910_003)
-    for mark, hole in ((b"910001", b"%d"), (b"910002", b"%d"), (b"910003", b"%03d")):
+    form = _HEAD % (b"%b", 910_001, 1, 910_002)
+    for mark, hole in ((b"910001", b"%d"), (b"910002.000", b"%.3f")):
         form = form.replace(mark, hole)
     return b"".join(
         (

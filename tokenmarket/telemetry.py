@@ -136,13 +136,13 @@ class _Series:
 # labels is JSON made once per label set, the last one what only some requests have.
 _ACCESS = (
     b'{"t":%d.%06d,"level":"info","event":"request","id":"%b",%b,"http":%d,"org":"%b","key":"%b",'
-    b'"attempts":%d,"duration_ms":%d.%03d,"charged_nano":%d,"prompt_tokens":%d,'
+    b'"attempts":%d,"duration_ms":%.3f,"charged_nano":%d,"prompt_tokens":%d,'
     b'"completion_tokens":%d%b}'
 )
 _LABELS = ("operation", "model", "provider", "status")
 _TEXT_ACCESS = (
     b'{"t":%%d.%%06d,"level":"info","event":"request","id":"%%b",%b,"http":200,"org":"%b",'
-    b'"key":"%b","attempts":1,"duration_ms":%%d.%%03d,"charged_nano":%%d,"prompt_tokens":%%d,'
+    b'"key":"%b","attempts":1,"duration_ms":%%.3f,"charged_nano":%%d,"prompt_tokens":%%d,'
     b'"completion_tokens":%%d%%b}'
 )
 
@@ -253,8 +253,7 @@ class Telemetry:
                     ended_us // 1_000_000,
                     ended_us % 1_000_000,
                     request_id,
-                    duration_us // 1000,
-                    duration_us % 1000,
+                    duration_us / 1000,
                     charged_nano,
                     prompt_tokens,
                     completion_tokens,
@@ -287,8 +286,7 @@ class Telemetry:
                 caller.org_id.encode("ascii") if caller is not None else b"",
                 caller.key_id.encode("ascii") if caller is not None else b"",
                 len(exchange.attempts),
-                duration_us // 1000,
-                duration_us % 1000,
+                duration_us / 1000,
                 charged_nano,
                 exchange.prompt_tokens,
                 exchange.completion_tokens,

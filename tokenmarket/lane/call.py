@@ -403,8 +403,7 @@ class Call(UpstreamResponse):
             % (
                 self.written_id,
                 duration_us // 1000,
-                overhead_us // 1000,
-                overhead_us % 1000,
+                overhead_us / 1000,
                 b"" if limits is None else limits.headers(now_us),
                 bill.charge_usd,
                 usd_bytes(0 if funds is None else lane.wallet.balance_nano(funds, self.wall_us)),
