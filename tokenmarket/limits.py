@@ -14,10 +14,10 @@ from tokenmarket.core.wording import say, word
 MINUTE_US = 60_000_000
 
 
-_HEADERS = (
-    b"x-ratelimit-limit-requests: %d\r\nx-ratelimit-remaining-requests: %d\r\n"
-    b"x-ratelimit-reset-requests: %b\r\nx-ratelimit-limit-tokens: %d\r\n"
-    b"x-ratelimit-remaining-tokens: %d\r\nx-ratelimit-reset-tokens: %b\r\n"
+_REQUESTS, _TOKENS = (
+    b"x-ratelimit-limit-%b: %%d\r\nx-ratelimit-remaining-%b: %%d\r\n"
+    b"x-ratelimit-reset-%b: %%b\r\n" % (unit, unit, unit)
+    for unit in (b"requests", b"tokens")
 )
 
 
@@ -56,12 +56,24 @@ class Rate:
         over = self.owed(now_us) + units * MINUTE_US - self.limit * MINUTE_US
         return -(-over // self.limit) if over > 0 else 0
 
-    def reset(self, now_us: int) -> bytes:
-        """Until the bucket is full again, in OpenAI's form."""
-        owed = self.due - now_us * self.limit
-        if owed <= 0:
-            return b"0ms"
-        return duration(-(-owed // self.limit) if self.limit else MINUTE_US)
+
+def _tighter(lines: bytes, rate: Rate, other: Rate, now_us: int) -> bytes:
+    """``lines`` with the one that has less left: its limit, what is left, and how long until it is
+    full again."""
+    full_us, limit, other_limit = now_us + MINUTE_US, rate.limit, other.limit
+    left = (full_us * limit - rate.due) // MINUTE_US  # ``Rate.left``
+    if left > limit:
+        left = limit
+    other_left = (full_us * other_limit - other.due) // MINUTE_US
+    if other_left > other_limit:
+        other_left = other_limit
+    if other_left < left:
+        rate, limit, left = other, other_limit, other_left
+    owed = rate.due - now_us * limit
+    if owed <= 0:
+        return lines % (limit, left, b"0ms")
+    wait_us = -(-owed // limit) if limit else MINUTE_US
+    return lines % (limit, left if left > 0 else 0, duration(wait_us))
 
 
 class Scope:
@@ -84,21 +96,15 @@ class Scope:
                 rate.limit = limit
         self.running_max = concurrency
 
-    def check(self, tokens: int, now_us: int) -> None:
-        """Raises ApiError(QUOTA_001) if one more request with so many tokens is too much."""
+    def refusal(self, tokens: int, now_us: int) -> ApiError:
+        """Why one more request with so many tokens is too much, as ``CallerLimits.take`` found."""
         if self.running_max is not None and self.running >= self.running_max:
-            raise _refused("concurrency", self.owner, self.running_max, 1_000_000)
-        rate = self.requests
-        full_us = now_us + MINUTE_US
-        if rate.due + MINUTE_US > full_us * rate.limit:
-            wait_us = rate.wait_us(1, now_us)
-            raise _refused("requests per minute", self.owner, rate.limit, wait_us)
-        rate = self.tokens
-        limit = rate.limit  # a request larger than the limit may run when the bucket is full
-        need = tokens if tokens < limit else limit
-        if rate.due + need * MINUTE_US > full_us * limit:
-            wait_us = rate.wait_us(need, now_us)
-            raise _refused("tokens per minute", self.owner, limit, wait_us)
+            return _refused("concurrency", self.owner, self.running_max, 1_000_000)
+        wait_us = self.requests.wait_us(1, now_us)
+        if wait_us:
+            return _refused("requests per minute", self.owner, self.requests.limit, wait_us)
+        wait_us = self.tokens.wait_us(min(tokens, self.tokens.limit), now_us)
+        return _refused("tokens per minute", self.owner, self.tokens.limit, wait_us)
 
 
 class CallerLimits:
@@ -112,33 +118,29 @@ class CallerLimits:
 
     def take(self, tokens: int, now_us: int) -> Ticket:
         """Check everything, then take everything. ``tokens`` is the estimate, trued up later."""
-        key, organization = self.key, self.organization
-        key.check(tokens, now_us)
-        organization.check(tokens, now_us)
-        for scope in (key, organization):
+        full_us, units = now_us + MINUTE_US, tokens * MINUTE_US
+        scopes = (self.key, self.organization)
+        for scope in scopes:
+            requests, rate, running_max = scope.requests, scope.tokens, scope.running_max
+            limit = rate.limit  # a request larger than the limit may run when the bucket is full
+            if (
+                (running_max is not None and scope.running >= running_max)
+                or requests.due + MINUTE_US > full_us * requests.limit
+                or rate.due + (units if tokens < limit else limit * MINUTE_US) > full_us * limit
+            ):
+                raise scope.refusal(tokens, now_us)
+        for scope in scopes:
             scope.running += 1
-            scope.requests.take(1, now_us)
-            scope.tokens.take(tokens, now_us)
+            for rate, more in ((scope.requests, MINUTE_US), (scope.tokens, units)):  # ``Rate.take``
+                now, due = now_us * rate.limit, rate.due
+                rate.due = (due if due > now else now) + more
         return Ticket(self, tokens)
 
     def headers(self, now_us: int) -> bytes:
         """OpenAI's rate-limit headers: of the two scopes, the one with less left."""
         key, organization = self.key, self.organization
-        requests, tokens = key.requests, key.tokens
-        requests_left, tokens_left = requests.left(now_us), tokens.left(now_us)
-        other_left = organization.requests.left(now_us)
-        if other_left < requests_left:
-            requests, requests_left = organization.requests, other_left
-        other_left = organization.tokens.left(now_us)
-        if other_left < tokens_left:
-            tokens, tokens_left = organization.tokens, other_left
-        return _HEADERS % (
-            requests.limit,
-            requests_left,
-            requests.reset(now_us),
-            tokens.limit,
-            tokens_left,
-            tokens.reset(now_us),
+        return _tighter(_REQUESTS, key.requests, organization.requests, now_us) + _tighter(
+            _TOKENS, key.tokens, organization.tokens, now_us
         )
 
 

@@ -131,6 +131,32 @@ def test_the_wait_that_is_told_is_enough_and_not_too_long(
             return
 
 
+@given(
+    limits=st.tuples(*[st.integers(0, 300)] * 4),
+    taken_tokens=st.lists(st.integers(0, 500), max_size=20),
+    now_us=st.integers(0, 2 * MINUTE_US),
+)
+def test_the_headers_tell_of_the_scope_with_less_left(
+    limits: tuple[int, ...], taken_tokens: list[int], now_us: int
+) -> None:
+    both = pair(rpm=limits[0], tpm=limits[1], org_rpm=limits[2], org_tpm=limits[3])
+    for tokens in taken_tokens:
+        taken(both, tokens, 0)
+    lines = [line.split(b": ") for line in both.headers(now_us).split(b"\r\n")[:-1]]
+    told = {name.decode(): value for name, value in lines}
+    assert len(told) == len(lines) == 6
+    for unit in ("requests", "tokens"):
+        rates = [getattr(scope, unit) for scope in (both.key, both.organization)]
+        left = min(rate.left(now_us) for rate in rates)
+        limit = int(told[f"x-ratelimit-limit-{unit}"])
+        assert int(told[f"x-ratelimit-remaining-{unit}"]) == left
+        full = [rate for rate in rates if rate.limit == limit and rate.left(now_us) == left]
+        owed = [rate.owed(now_us) for rate in full]
+        assert owed
+        reset = told[f"x-ratelimit-reset-{unit}"]
+        assert reset in [duration(-(-debt // limit) if debt else 0) for debt in owed]
+
+
 def test_a_burst_of_the_limit_then_one_per_interval() -> None:
     limits = pair(rpm=60)
     for _ in range(60):

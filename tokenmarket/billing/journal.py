@@ -136,7 +136,7 @@ class Journal:
         # The window: the mapped part of the segment. ``_at`` and ``_room``, the end of the pages
         # that are ready, count from its start; without a window there is no room, and it starts at
         # the start of the file.
-        self._window: mmap | None = None
+        self._window: memoryview | None = None  # cheaper to write to than the mmap behind it
         self._room = 0
         self._begin(1, self._make_segment(1))
         self.synced = self.place
@@ -198,7 +198,7 @@ class Journal:
         if offset + need_b > start + length:
             return False
         try:
-            window = mmap(self._fd, length, offset=start)
+            window = memoryview(mmap(self._fd, length, offset=start))
         except (OSError, ValueError):
             self._window_bytes = 0  # not on this file system
             return False
@@ -226,7 +226,7 @@ class Journal:
 
     def _close_window(self) -> None:
         if self._window is not None:
-            self._window.close()
+            self._window.release()  # the last reference to the mmap, which ends with it
             self._window, self._room = None, 0
 
     def _write(self, record: bytes) -> int:
