@@ -29,7 +29,7 @@ class Rate:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.due = 0
+        self.due = 0 if limit else 1  # a limit of 0 is never free
 
     def owed(self, now_us: int) -> int:
         """In units x MINUTE_US."""
@@ -92,8 +92,8 @@ class Scope:
         """New limits; debts stay, in proportion."""
         for rate, limit in ((self.requests, rpm), (self.tokens, tpm)):
             if rate.limit != limit:
-                rate.due = rate.due * limit // rate.limit if rate.limit else 0
-                rate.limit = limit
+                due = rate.due * limit // rate.limit if rate.limit else 0
+                rate.limit, rate.due = limit, due if limit else 1
         self.running_max = concurrency
 
     def refusal(self, tokens: int, now_us: int) -> ApiError:
