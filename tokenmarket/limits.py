@@ -131,9 +131,12 @@ class CallerLimits:
                 raise scope.refusal(tokens, now_us)
         for scope in scopes:
             scope.running += 1
-            for rate, more in ((scope.requests, MINUTE_US), (scope.tokens, units)):  # ``Rate.take``
-                now, due = now_us * rate.limit, rate.due
-                rate.due = (due if due > now else now) + more
+            rate = scope.requests  # ``Rate.take``, twice
+            now, due = now_us * rate.limit, rate.due
+            rate.due = (due if due > now else now) + MINUTE_US
+            rate = scope.tokens
+            now, due = now_us * rate.limit, rate.due
+            rate.due = (due if due > now else now) + units
         return Ticket(self, tokens)
 
     def headers(self, now_us: int) -> bytes:
