@@ -39,7 +39,8 @@ def test_j09_filters_narrow_the_list_and_stay_in_the_address(
     expect(rows).to_have_count(1)
     assert page.locator("input[name=q]").input_value() == "sandbox"
     other = {"en": "zh-CN", "zh": "en"}[lang]
-    page.locator(f'a[hreflang="{other}"]:visible').first.click()
+    with page.expect_navigation():  # the rows of the page before would do for ``expect``
+        page.locator(f'a[hreflang="{other}"]:visible').first.click()
     expect(rows).to_have_count(1)
     page.locator("input[name=q]").fill("no such model")
     expect(rows).to_have_count(0)
