@@ -57,10 +57,8 @@ async def _load(target: Target, arguments: argparse.Namespace) -> int:
         await measure.chat(target, connections, count=WARM_REQUESTS)
     os.kill(target.process.pid, signal.SIGUSR1)
     if arguments.stream:
-        events = (await measure.stream(target, shape, connections, 1.0)).requests * shape[0]
-    else:
-        events = (await measure.chat(target, connections, count=COUNTED_REQUESTS)).requests
-    return events
+        return (await measure.stream(target, shape, connections, 1.0)).requests * shape[0]
+    return (await measure.chat(target, connections, count=COUNTED_REQUESTS)).requests
 
 
 def _wait_for(file: Path) -> None:

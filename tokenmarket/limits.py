@@ -60,20 +60,12 @@ class Rate:
 def _tighter(lines: bytes, rate: Rate, other: Rate, now_us: int) -> bytes:
     """``lines`` with the one that has less left: its limit, what is left, and how long until it is
     full again."""
-    full_us, limit, other_limit = now_us + MINUTE_US, rate.limit, other.limit
-    left = (full_us * limit - rate.due) // MINUTE_US  # ``Rate.left``
-    if left > limit:
-        left = limit
-    other_left = (full_us * other_limit - other.due) // MINUTE_US
-    if other_left > other_limit:
-        other_left = other_limit
+    left, other_left = rate.left(now_us), other.left(now_us)
     if other_left < left:
-        rate, limit, left = other, other_limit, other_left
-    owed = rate.due - now_us * limit
-    if owed <= 0:
-        return lines % (limit, left, b"0ms")
-    wait_us = -(-owed // limit) if limit else MINUTE_US
-    return lines % (limit, left if left > 0 else 0, duration(wait_us))
+        rate, left = other, other_left
+    limit = rate.limit
+    wait_us = -(-rate.owed(now_us) // limit) if limit else MINUTE_US
+    return lines % (limit, left, duration(wait_us))
 
 
 class Scope:
@@ -131,12 +123,8 @@ class CallerLimits:
                 raise scope.refusal(tokens, now_us)
         for scope in scopes:
             scope.running += 1
-            rate = scope.requests  # ``Rate.take``, twice
-            now, due = now_us * rate.limit, rate.due
-            rate.due = (due if due > now else now) + MINUTE_US
-            rate = scope.tokens
-            now, due = now_us * rate.limit, rate.due
-            rate.due = (due if due > now else now) + units
+            scope.requests.take(1, now_us)
+            scope.tokens.take(tokens, now_us)
         return Ticket(self, tokens)
 
     def headers(self, now_us: int) -> bytes:

@@ -117,12 +117,6 @@ class Window:
         self.excess = excess_nano
         self.free = rest_nano - self.held - self.unposted - self.returning - excess_nano
 
-    def captured(self, held_nano: int, charge_nano: int) -> None:
-        """A hold ended with this charge."""
-        self.held -= held_nano
-        self.free += held_nano - charge_nano
-        self.unposted += charge_nano
-
     def covers(self, now_us: int) -> bool:
         return self.limit.starts_us <= now_us < self.limit.ends_us
 

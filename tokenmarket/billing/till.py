@@ -254,26 +254,18 @@ class Till:
             raise HoldEnded(hold.request_id)
         if not 0 < charge_nano <= held or told.uncollected_nano:
             raise ValueError("not the usual case")
-        request_id, windows = hold.request_id, hold.windows
+        windows = hold.windows
         limits = tuple([(w.limit.window_id, w.lease_no) for w in windows]) if windows else ()
+        legs = ((bucket, charge_nano),)
         written = ((bucket.account_id, bucket.lease_no, charge_nano),)
-        record = S(request_id, written, limits, told)
+        record = S(hold.request_id, written, limits, told)
         if self._failpoint is not None:
             self._failpoint("before_S")
         place = self._append(encode(record))
         if self._failpoint is not None:
             self._failpoint("after_S")
-        hold.open = False  # ``_apply`` for one bucket
-        del self._live[request_id]
-        self._held_nano -= held
-        bucket.held -= held
-        bucket.free += held - charge_nano
-        bucket.unposted += charge_nano
-        for window in windows:
-            window.captured(held, charge_nano)
-        self._settled += 1
-        self._settled_nano += charge_nano
-        self._ended(place, record, ((bucket, charge_nano),), windows)
+        self._apply(hold, legs, charge_nano)
+        self._ended(place, record, legs, windows)
         return place
 
     def _legs(self, hold: Hold, charge_nano: int) -> tuple[list[tuple[Bucket, int]], int]:
@@ -317,7 +309,9 @@ class Till:
             bucket.free -= amount
             bucket.unposted += amount
         for window in hold.windows:
-            window.captured(held, captured)
+            window.held -= held
+            window.free += held - captured
+            window.unposted += captured
         if captured:
             self._settled += 1
             self._settled_nano += captured

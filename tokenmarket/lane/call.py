@@ -429,7 +429,7 @@ class Call(UpstreamResponse):
             self.user,
         )
         first_us = now_us - self.sent_us - int((self.last_s - self.head_s) * 1e6)
-        lane.upstreams.answered(frame.route, frame.credential, first_us)
+        lane.upstreams.release(frame.route, frame.credential, None, first_byte_us=first_us)
         del lane.calls[self.request_id]
         self.lane = None
         self.client.over()

@@ -208,9 +208,7 @@ class Health:
         first_byte_ms: float | None = None,
         tokens_per_s: float | None = None,
     ) -> None:
-        state = self._states.get((route.provider.name, route.upstream_model))
-        if state is None or len(self._states) > self._targets_max // 2:
-            state = self._state(route)
+        state = self._state(route)
         now_s = self._clock()
         if now_s >= state.turns_s:
             state.turn(now_s, self._slice_s)

@@ -162,13 +162,6 @@ class Outbound:
             pool.acquire(route.upstream_model)
         return connection
 
-    def answered(self, route: Route, credential: Credential, first_byte_us: int) -> None:
-        """``release`` after an answer: the key and the route did what they should."""
-        pool = self._pools.get(route.provider.name)
-        if pool is not None:
-            pool.release(credential, None)
-        self._health.success(route, first_byte_ms=first_byte_us / 1000)
-
     def untake(self, route: Route, credential: Credential, connection: Connection) -> None:
         """Nothing was begun after all."""
         connection.unused()

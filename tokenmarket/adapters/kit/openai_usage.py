@@ -8,7 +8,6 @@ the numbers (total = prompt + completion + reasoning, or + audio) or named by a 
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -122,7 +121,6 @@ def text_usage(raw: bytes | msgspec.Raw, service_tier: str | None) -> Usage | No
     )
 
 
-@lru_cache(maxsize=256)
 def billed_tier(tier: str) -> str:
     """A vendor's word for the tier as billing keeps it."""
     return tier[:32].lower()
